@@ -1,0 +1,1 @@
+"""Measurements, on real parts and next to a floor or a peer in the same run."""

@@ -1,0 +1,5 @@
+"""The slipway command."""
+
+from slipway_client.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,1 @@
+"""What the parts of Slipway tell each other. Data only: pydantic and nothing that talks."""

@@ -1,0 +1,1 @@
+"""Encryption of packages and of what tasks carry."""

@@ -1,0 +1,43 @@
+"""Named places where a test can make this process die, to prove that nothing is lost there.
+
+``SLIPWAY_FAILPOINTS="packager.before-commit:kill@2"`` kills the process (SIGKILL, no clean-up)
+the second time it comes by. Without the variable a failpoint costs one dictionary look-up.
+"""
+
+import os
+import signal
+from dataclasses import dataclass
+
+from slipway_common.errors import SlipwayError
+
+
+class FailpointSyntaxError(SlipwayError):
+    """The variable cannot be read, so a test would prove nothing."""
+
+
+@dataclass(slots=True)
+class _Failpoint:
+    passes_left: int
+
+
+def parse(text: str) -> dict[str, _Failpoint]:
+    points: dict[str, _Failpoint] = {}
+    for part in filter(None, text.split(",")):
+        name, _, action = part.partition(":")
+        verb, _, count = action.partition("@")
+        if not name or verb != "kill" or not (count or "1").isdigit():
+            raise FailpointSyntaxError(f"cannot read failpoint {part!r}: expected NAME:kill[@N]")
+        points[name] = _Failpoint(passes_left=int(count or "1"))
+    return points
+
+
+_points = parse(os.environ.get("SLIPWAY_FAILPOINTS", ""))
+
+
+def failpoint(name: str) -> None:
+    point = _points.get(name)
+    if point is None:
+        return
+    point.passes_left -= 1
+    if point.passes_left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)

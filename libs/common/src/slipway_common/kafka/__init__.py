@@ -1,0 +1,1 @@
+"""Kafka: an at-least-once pipe."""

@@ -1,0 +1,155 @@
+"""The work of a task session: one task after the other, each to a result or a clear failure."""
+
+import asyncio
+import time
+from typing import Any, Literal
+from uuid import UUID
+
+import structlog
+
+from slipway_common.contracts.internal import Assignment
+from slipway_common.contracts.problems import Code, ProblemError, problem
+from slipway_common.contracts.sessions import EndReason
+from slipway_common.contracts.views import InterruptScope, Progress
+from slipway_runner.engine import Engine, EngineError
+from slipway_runner.home import Home
+from slipway_runner.log import SessionLog
+from slipway_runner.records import Ending
+
+logger = structlog.get_logger(__name__)
+
+WAIT_SECONDS = 15.0
+REPORT_SECONDS = 0.5
+"""How often progress is told, and a wish to interrupt is heard."""
+
+KEEP_RESULT_SECONDS = 30.0
+"""After the time limit the solver is stopped; the procedure then has this long to tell its best."""
+
+GIVE_UP_SECONDS = 10.0
+"""After that the procedure is asked to end, and after this time the engine is killed."""
+
+_OVER = {"task-over", "not-found", "session-over"}
+
+
+class TaskLoop:
+    def __init__(self, home: Home, engine: Engine, log: SessionLog, *, idle_seconds: float) -> None:
+        self._home = home
+        self._engine = engine
+        self._log = log
+        self._idle_seconds = idle_seconds
+
+    async def run(self) -> Ending:
+        """Work until there has been nothing to do for a while."""
+        idle_since = time.monotonic()
+        while True:
+            left = self._idle_seconds - (time.monotonic() - idle_since)
+            if left <= 0:
+                return Ending(EndReason.IDLE, "There were no more tasks.")
+            try:
+                assignment = await self._home.next_task(wait=min(WAIT_SECONDS, max(left, 1)))
+            except ProblemError as error:
+                return Ending(EndReason.FINISHED, str(error))
+            if assignment is None:
+                continue
+            self._log.add(f"task {assignment.task_id}: {assignment.service}")
+            await TaskRun(self._home, self._engine, self._log, assignment).run()
+            idle_since = time.monotonic()
+
+
+class TaskRun:
+    """One task: the engine works, home is told how it goes, wishes and limits are obeyed."""
+
+    def __init__(self, home: Home, engine: Engine, log: SessionLog, assignment: Assignment) -> None:
+        self._home = home
+        self._engine = engine
+        self._log = log
+        self._task_id: UUID = assignment.task_id
+        self._service = assignment.service
+        self._limit = float(assignment.time_limit_seconds)
+        self._progress: Progress | None = None
+        self._asked: set[InterruptScope] = set()
+        self._timed_out = False
+
+    async def run(self) -> None:
+        try:
+            body = await self._home.task_request(self._task_id)
+            await self._home.progress(self._task_id, None)
+            reporter = asyncio.create_task(self._report())
+            try:
+                last = await self._follow(body)
+            finally:
+                reporter.cancel()
+                await asyncio.gather(reporter, return_exceptions=True)
+            await self._tell(last)
+        except ProblemError as error:
+            if error.slug not in _OVER:
+                raise
+            # Somebody else has it, or it was given up: nothing of ours counts any more.
+            self._log.add(f"task {self._task_id}: {error}")
+
+    async def _follow(self, body: bytes) -> dict[str, Any]:
+        last: dict[str, Any] | None = None
+        async for line in self._engine.run(self._service, body, task_id=self._task_id):
+            match line["type"]:
+                case "progress":
+                    self._progress = Progress.model_validate(line)
+                case "log":
+                    self._log.add(line["text"])
+                case _:
+                    last = line
+        if last is None:
+            raise EngineError("The engine ended a procedure without a result.")
+        return last
+
+    async def _tell(self, last: dict[str, Any]) -> None:
+        import json
+
+        if self._progress is not None:
+            await self._home.progress(self._task_id, self._progress)
+        if last["type"] == "result":
+            outcome = "interrupted" if self._timed_out else last["outcome"]
+            await self._home.complete(
+                self._task_id, json.dumps(last["value"]).encode(), outcome=outcome
+            )
+        elif self._timed_out:
+            await self._home.fail(self._task_id, self._time_limit_problem())
+        else:
+            await self._home.fail(self._task_id, last["problem"])
+
+    def _time_limit_problem(self) -> dict[str, Any]:
+        detail = f"It may take {self._limit:.0f} seconds, and had no result by then."
+        return problem(Code.TASK_TIME_LIMIT, detail).problem.model_dump(exclude_none=True)
+
+    async def _report(self) -> None:
+        """Tell progress, hear wishes, and keep the time, until the run is over."""
+        started = time.monotonic()
+        while True:
+            await asyncio.sleep(REPORT_SECONDS)
+            elapsed = time.monotonic() - started
+            if elapsed > self._limit:
+                self._timed_out = True
+                await self._ask("solve")
+            if elapsed > self._limit + KEEP_RESULT_SECONDS:
+                await self._ask("execution")
+            if elapsed > self._limit + KEEP_RESULT_SECONDS + GIVE_UP_SECONDS:
+                await self._home.fail(self._task_id, self._time_limit_problem())
+                self._engine.give_up("A task went on beyond its time limit.")
+                return
+            try:
+                instruction = await self._home.progress(self._task_id, self._progress)
+            except ProblemError:
+                await self._ask("execution")
+                continue
+            if instruction.interrupt is not None:
+                await self._ask(instruction.interrupt)
+
+    async def _ask(self, scope: Literal["solve", "execution"]) -> None:
+        if scope in self._asked:
+            return
+        self._asked.add(scope)
+        self._log.add(f"task {self._task_id}: interrupt {scope}")
+        try:
+            await self._engine.interrupt(scope)
+        except (OSError, TimeoutError):
+            # An engine that does not even answer this is killed when its time is up.
+            logger.warning("the engine did not take the interrupt", scope=scope)

@@ -1,0 +1,1 @@
+"""The local stack: real Kafka, PostgreSQL and Azurite on one machine."""

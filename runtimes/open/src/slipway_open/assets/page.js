@@ -1,0 +1,178 @@
+// Keeps the page in step with the engine. The document already shows the state it was made in;
+// from then on the live channel tells each change, to all who have the page open.
+
+import { enhanceForm, post, problemOf } from "./form.js";
+import { number } from "./format.js";
+import { MapPicture } from "./map.js";
+import { Plot } from "./plot.js";
+import { showFigures, showProblem, showTables } from "./result.js";
+
+const WORDS = {
+  idle: "Ready",
+  running: "Running",
+  solving: "Solving",
+  completed: "Completed",
+  interrupted: "Stopped, best solution kept",
+  failed: "Failed",
+};
+const ACTIVE = new Set(["running", "solving"]);
+const LONGEST_LOG = 2000;
+const POLLING = 1000;
+const SLOWEST_RETRY = 8000;
+
+const byId = (id) => document.getElementById(id);
+
+class PageState {
+  constructor({ views, initial }) {
+    this.views = views;
+    this.initial = initial;
+    this.plot = new Plot(byId("plot"), { objective: views.objective, unit: views.unit });
+    this.map = views.map ? new MapPicture(byId("map"), views.map, initial) : null;
+    this.run = null;
+    this.state = "idle";
+    this.progress = {};
+    this.log = [];
+    this.began = 0;
+    setInterval(() => this.tick(), 100);
+  }
+
+  snapshot(message) {
+    this.run = message.run ?? null;
+    this.state = message.state;
+    this.progress = message.progress || {};
+    this.log = message.log || [];
+    this.began = performance.now() - (message.elapsed || 0) * 1000;
+    this.elapsed = message.elapsed ?? null;
+    this.plot.show(message.points || []);
+    this.result(message.value, message.problem);
+    this.showLog();
+    this.showState();
+  }
+
+  // Gives false if a start was missed, so that the caller asks for the whole state.
+  change(message) {
+    if (message.run !== this.run) return false;
+    this.state = message.now;
+    if (message.type === "progress") {
+      this.progress = message;
+      this.plot.add([message.elapsed ?? null, message.objective ?? null, message.bound ?? null, message.gap ?? null]);
+    } else if (message.type === "log") {
+      this.log.push(message.text);
+      this.log.splice(0, this.log.length - LONGEST_LOG);
+      this.showLog();
+    } else {
+      this.elapsed = (performance.now() - this.began) / 1000;
+      this.result(message.value, message.problem);
+    }
+    this.showState();
+    return true;
+  }
+
+  result(value, problem) {
+    showFigures(byId("figures"), this.views.figures, value || {});
+    showTables(byId("tables"), this.views.tables, value || {});
+    showProblem(byId("problem"), problem);
+    this.map?.show(value || this.initial);
+  }
+
+  showState() {
+    document.body.dataset.state = this.state;
+    const active = ACTIVE.has(this.state);
+    document.querySelectorAll("form.inputs button.primary").forEach((button) => {
+      button.disabled = active;
+    });
+    byId("stop").hidden = !active;
+    if (!active) byId("stop").querySelectorAll("button").forEach((button) => (button.disabled = false));
+    const fraction = byId("fraction");
+    fraction.hidden = !active;
+    const known = this.progress.fraction ?? null;
+    fraction.classList.toggle("unknown", known === null);
+    fraction.firstElementChild.style.width = known === null ? "" : `${known * 100}%`;
+    this.tick();
+  }
+
+  tick() {
+    const parts = [WORDS[this.state]];
+    const active = ACTIVE.has(this.state);
+    if (active && this.progress.message) parts[0] = this.progress.message;
+    const elapsed = active ? (performance.now() - this.began) / 1000 : this.elapsed;
+    if (elapsed !== null && elapsed !== undefined) parts.push(`${number(elapsed, 1)} s`);
+    if (this.progress.gap !== undefined && this.state !== "failed") parts.push(`gap ${number(this.progress.gap * 100, 2)} %`);
+    byId("status-text").textContent = parts.join(" · ");
+  }
+
+  showLog() {
+    const panel = byId("log");
+    const atEnd = panel.scrollTop + panel.clientHeight >= panel.scrollHeight - 30;
+    byId("log-count").textContent = this.log.length > 0 ? `${this.log.length} lines` : "";
+    if (!byId("log-panel").open) return;
+    panel.textContent = this.log.join("\n");
+    if (atEnd) panel.scrollTop = panel.scrollHeight;
+  }
+}
+
+// The channel reconnects for ever; while it cannot, the state is asked for now and then.
+class Live {
+  constructor(page) {
+    this.page = page;
+    this.retry = 250;
+    this.polling = null;
+    this.connect();
+  }
+
+  connect() {
+    const address = new URL("live", document.baseURI);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+    this.socket = new WebSocket(address);
+    this.socket.addEventListener("open", () => {
+      this.retry = 250;
+      clearInterval(this.polling);
+      this.polling = null;
+      toast("");
+    });
+    this.socket.addEventListener("message", ({ data }) => {
+      const message = JSON.parse(data);
+      if (message.type === "snapshot") this.page.snapshot(message);
+      else if (!this.page.change(message)) this.socket.close();
+    });
+    this.socket.addEventListener("close", () => {
+      this.polling ??= setInterval(() => this.poll(), POLLING);
+      setTimeout(() => this.connect(), this.retry * (0.5 + Math.random()));
+      this.retry = Math.min(SLOWEST_RETRY, this.retry * 2);
+    });
+  }
+
+  async poll() {
+    try {
+      const answer = await fetch("state", { signal: AbortSignal.timeout(5 * POLLING) });
+      if (!answer.ok) throw new Error(String(answer.status));
+      this.page.snapshot(await answer.json());
+      toast("");
+    } catch {
+      toast("The connection to the app is lost. Trying again…");
+    }
+  }
+}
+
+function toast(text) {
+  byId("toast").hidden = !text;
+  byId("toast").textContent = text;
+}
+
+const page = new PageState(await (await fetch("page.json")).json());
+new Live(page);
+
+document.querySelectorAll("form.inputs").forEach((form) =>
+  enhanceForm(form, {
+    onProblem: (problem) => showProblem(byId("problem"), problem),
+    onStarted: () => showProblem(byId("problem"), null),
+  }),
+);
+byId("stop").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  event.submitter.disabled = true;
+  const answer = await post(event.submitter.getAttribute("formaction") || "interrupt");
+  if (!answer.ok) showProblem(byId("problem"), await problemOf(answer));
+});
+byId("log-panel").addEventListener("toggle", () => page.showLog());
+document.body.dataset.live = "true";

@@ -1,0 +1,1 @@
+"""SQL, one module per thing; nobody else writes any."""

@@ -1,0 +1,248 @@
+"""Sessions: every change is guarded by the states that it may start from."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+
+from slipway_common.postgres.database import Connection
+
+_LOCK_ACCOUNT = "SELECT session_limit, queues FROM accounts WHERE id = $1 FOR UPDATE"
+_SELECT_ACCOUNT = "SELECT account_id FROM sessions WHERE id = $1"
+_LOCK = "SELECT kind, state, app_id FROM sessions WHERE id = $1 FOR NO KEY UPDATE"
+_INSERT = """
+    INSERT INTO sessions (id, account_id, user_id, kind, app_id, state, queued_at)
+    VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $6 = 'queued' THEN clock_timestamp() END)
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+"""
+_QUEUE = """
+    UPDATE sessions SET state = 'queued', queued_at = clock_timestamp()
+     WHERE id = $1 AND state = 'requested'
+    RETURNING id
+"""
+_COUNT_ACTIVE = """
+    SELECT count(*) FROM sessions
+     WHERE account_id = $1 AND state IN ('starting', 'running', 'stopping')
+"""
+_NEXT_QUEUED = """
+    SELECT s.id, s.kind, s.user_id, p.name AS app_name, p.version AS app_version,
+           p.facts ->> 'runtime' AS release
+      FROM sessions s JOIN packages p ON p.id = s.app_id
+     WHERE s.account_id = $1 AND s.state = 'queued'
+     ORDER BY s.queued_at, s.id
+     LIMIT $2
+"""
+_ADMIT = """
+    UPDATE sessions
+       SET state = 'starting', message = 'Starting', runtime_id = $2,
+           admitted_at = clock_timestamp()
+     WHERE id = $1 AND state = 'queued'
+    RETURNING admitted_at
+"""
+_TOUCH_QUEUED = "UPDATE sessions SET revision = revision WHERE account_id = $1 AND state = 'queued'"
+_OVER = """
+    UPDATE sessions
+       SET state = $3, reason = $4, message = $5, ended_at = clock_timestamp(),
+           peak_memory_mib = coalesce($6, peak_memory_mib), address = NULL
+     WHERE id = $1 AND state = ANY($2::text[])
+    RETURNING account_id, app_id, kind, user_id, running_at
+"""
+_RUNNING = """
+    UPDATE sessions
+       SET state = 'running', message = '', address = $2, unit = $3,
+           running_at = coalesce(running_at, clock_timestamp())
+     WHERE id = $1 AND (state = 'starting' OR (state = 'running' AND unit <> $3))
+    RETURNING id
+"""
+_STOPPING = """
+    UPDATE sessions
+       SET state = 'stopping', message = 'Stopping', stopping_at = clock_timestamp()
+     WHERE id = $1 AND state IN ('starting', 'running')
+    RETURNING id
+"""
+_SAY = """
+    UPDATE sessions SET message = $2
+     WHERE id = $1 AND state = 'starting' AND message <> $2
+"""
+_CLAIM = """
+    UPDATE sessions SET claim_id = $2
+     WHERE id = $1 AND state = 'starting' AND (claim_id IS NULL OR claim_id = $2)
+    RETURNING id
+"""
+_GRANT = """
+    SELECT s.kind, s.state, s.account_id,
+           a.id AS app_id, a.name AS app_name, a.version AS app_version, a.blob AS app_blob,
+           a.sha256 AS app_sha256, a.size_bytes AS app_size,
+           r.id AS runtime_id, r.name AS runtime_name, r.blob AS runtime_blob,
+           r.sha256 AS runtime_sha256, r.size_bytes AS runtime_size
+      FROM sessions s
+      JOIN packages a ON a.id = s.app_id
+      JOIN packages r ON r.id = s.runtime_id
+     WHERE s.id = $1
+"""
+_COLUMNS = """
+    s.id, s.kind, p.name AS app, p.version, u.name AS user_name, s.state, s.message, s.reason,
+    s.created_at, s.running_at, s.ended_at, s.peak_memory_mib, s.revision, s.queued_at,
+    s.account_id, s.user_id, s.app_id, s.address, s.unit
+"""
+_FROM = "FROM sessions s JOIN packages p ON p.id = s.app_id JOIN users u ON u.id = s.user_id"
+_SELECT = f"""
+    SELECT {_COLUMNS},
+           CASE WHEN s.state = 'queued' THEN (
+               SELECT count(*) FROM sessions o
+                WHERE o.account_id = s.account_id AND o.state = 'queued'
+                  AND (o.queued_at, o.id) <= (s.queued_at, s.id)
+           ) END AS queue_position
+      {_FROM}
+     WHERE s.id = $1
+"""
+_LIST = f"""
+    SELECT {_COLUMNS}, NULL::bigint AS queue_position
+      {_FROM}
+     WHERE s.account_id = $1 AND ($2::uuid IS NULL OR s.user_id = $2)
+       AND (NOT $3 OR s.state IN ('requested', 'queued', 'starting', 'running', 'stopping'))
+     ORDER BY s.created_at DESC, s.id
+     LIMIT $4 OFFSET $5
+"""
+_STEPS = "SELECT at, state, message FROM session_transitions WHERE session_id = $1 ORDER BY id"
+_COUNT_TASK_SESSIONS = """
+    SELECT count(*) FROM sessions
+     WHERE account_id = $1 AND app_id = $2 AND kind = 'task'
+       AND state IN ('queued', 'starting', 'running')
+"""
+_FORGOTTEN_REQUESTS = """
+    SELECT id, account_id FROM sessions
+     WHERE state = 'requested' AND created_at < now() - $1::interval
+     LIMIT 100
+"""
+_SLOW_STOPS = """
+    SELECT id, account_id FROM sessions
+     WHERE state = 'stopping' AND stopping_at < now() - $1::interval
+     LIMIT 500
+"""
+
+
+async def lock_account(tx: Connection, account_id: UUID) -> tuple[int, bool]:
+    """Session limit, and whether launches above it wait. Whoever admits or ends holds this lock."""
+    row = await tx.fetchrow(_LOCK_ACCOUNT, account_id)
+    assert row is not None
+    return row["session_limit"], row["queues"]
+
+
+async def account_of(tx: Connection, session_id: UUID) -> UUID | None:
+    account_id: UUID | None = await tx.fetchval(_SELECT_ACCOUNT, session_id)
+    return account_id
+
+
+async def lock(tx: Connection, session_id: UUID) -> asyncpg.Record | None:
+    """Kind, state and app; none of them changes before the end of the transaction."""
+    return await tx.fetchrow(_LOCK, session_id)
+
+
+async def add(
+    tx: Connection,
+    session_id: UUID,
+    *,
+    account_id: UUID,
+    user_id: UUID,
+    kind: str,
+    app_id: UUID,
+    state: str,
+) -> bool:
+    """False if it is there already."""
+    row = await tx.fetchval(_INSERT, session_id, account_id, user_id, kind, app_id, state)
+    return row is not None
+
+
+async def queue(tx: Connection, session_id: UUID) -> bool:
+    return await tx.fetchval(_QUEUE, session_id) is not None
+
+
+async def count_active(tx: Connection, account_id: UUID) -> int:
+    count: int = await tx.fetchval(_COUNT_ACTIVE, account_id)
+    return count
+
+
+async def next_queued(tx: Connection, account_id: UUID, *, limit: int) -> list[asyncpg.Record]:
+    return await tx.fetch(_NEXT_QUEUED, account_id, limit)
+
+
+async def admit(tx: Connection, session_id: UUID, *, runtime_id: UUID) -> asyncpg.Record | None:
+    return await tx.fetchrow(_ADMIT, session_id, runtime_id)
+
+
+async def touch_queued(tx: Connection, account_id: UUID) -> None:
+    """Their positions have changed: let whoever watches them look again."""
+    await tx.execute(_TOUCH_QUEUED, account_id)
+
+
+async def end(
+    tx: Connection,
+    session_id: UUID,
+    *,
+    expected: Sequence[str],
+    to: str,
+    reason: str | None,
+    message: str,
+    peak_memory_mib: int | None = None,
+) -> asyncpg.Record | None:
+    return await tx.fetchrow(
+        _OVER, session_id, list(expected), to, reason, message, peak_memory_mib
+    )
+
+
+async def mark_running(tx: Connection, session_id: UUID, *, address: str, unit: str) -> bool:
+    return await tx.fetchval(_RUNNING, session_id, address, unit) is not None
+
+
+async def mark_stopping(tx: Connection, session_id: UUID) -> bool:
+    return await tx.fetchval(_STOPPING, session_id) is not None
+
+
+async def say(tx: Connection, session_id: UUID, message: str) -> None:
+    """Tell the user what a starting session is busy with."""
+    await tx.execute(_SAY, session_id, message)
+
+
+async def claim(tx: Connection, session_id: UUID, claim_id: UUID) -> bool:
+    """True for the first claim and its repetitions; False for any other."""
+    return await tx.fetchval(_CLAIM, session_id, claim_id) is not None
+
+
+async def find_grant(tx: Connection, session_id: UUID) -> asyncpg.Record | None:
+    return await tx.fetchrow(_GRANT, session_id)
+
+
+async def find(tx: Connection, session_id: UUID) -> asyncpg.Record | None:
+    return await tx.fetchrow(_SELECT, session_id)
+
+
+async def steps(tx: Connection, session_id: UUID) -> list[asyncpg.Record]:
+    return await tx.fetch(_STEPS, session_id)
+
+
+async def list_sessions(
+    tx: Connection,
+    account_id: UUID,
+    *,
+    user_id: UUID | None,
+    open_only: bool,
+    limit: int,
+    offset: int,
+) -> list[asyncpg.Record]:
+    return await tx.fetch(_LIST, account_id, user_id, open_only, limit, offset)
+
+
+async def count_task_sessions(tx: Connection, account_id: UUID, app_id: UUID) -> int:
+    count: int = await tx.fetchval(_COUNT_TASK_SESSIONS, account_id, app_id)
+    return count
+
+
+async def forgotten_requests(tx: Connection, older_than: timedelta) -> list[asyncpg.Record]:
+    return await tx.fetch(_FORGOTTEN_REQUESTS, older_than)
+
+
+async def slow_stops(tx: Connection, older_than: timedelta) -> list[asyncpg.Record]:
+    return await tx.fetch(_SLOW_STOPS, older_than)

@@ -1,0 +1,21 @@
+"""Start the gateway."""
+
+from contextlib import AsyncExitStack
+
+from slipway_common import logs, process
+from slipway_gateway import app
+from slipway_gateway.settings import Settings
+
+
+def main() -> None:
+    settings = Settings()
+    logs.configure(settings.logs, service="gateway")
+
+    async def start(stack: AsyncExitStack) -> None:
+        await app.start(settings, stack)
+
+    process.run(start)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The runner API: what session pods call home to (docs/runner-api.md)."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Depends, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from slipway_common.contracts.internal import Instruction, RunnerGrant
+from slipway_common.contracts.views import Progress
+from slipway_gateway.runners import MAX_WAIT_SECONDS, RunnerService
+
+
+def build(runners: RunnerService) -> APIRouter:
+    router = APIRouter(prefix="/runner/v1", tags=["runner"])
+
+    def session(request: Request) -> UUID:
+        return runners.session_of(request)
+
+    Session = Annotated[UUID, Depends(session)]  # noqa: N806  # it is a type
+
+    @router.post("/claim")
+    async def claim(
+        session_id: Session, claim_id: Annotated[UUID, Body(embed=True)], response: Response
+    ) -> RunnerGrant:
+        response.headers["Cache-Control"] = "no-store"
+        return await runners.claim(session_id, claim_id)
+
+    @router.get("/packages/{which}", response_class=StreamingResponse)
+    async def package(
+        which: Literal["app", "runtime"],
+        session_id: Session,
+        slipway_claim: Annotated[UUID, Header()],
+    ) -> StreamingResponse:
+        content = await runners.package(session_id, slipway_claim, which)
+        return StreamingResponse(content, media_type="application/octet-stream")
+
+    @router.post("/say", status_code=204)
+    async def say(session_id: Session, message: Annotated[str, Body(embed=True)]) -> None:
+        await runners.say(session_id, message)
+
+    @router.put("/log", status_code=204)
+    async def store_log(session_id: Session, request: Request) -> None:
+        await runners.store_log(session_id, request)
+
+    @router.post("/tasks/next")
+    async def next_task(
+        session_id: Session, wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS)] = 0
+    ) -> Response:
+        assignment = await runners.next_task(session_id, wait=wait)
+        if assignment is None:
+            return Response(status_code=204)
+        return Response(assignment.model_dump_json(), media_type="application/json")
+
+    @router.get("/tasks/{task_id}/request", response_class=StreamingResponse)
+    async def task_request(task_id: UUID, session_id: Session) -> StreamingResponse:
+        content = await runners.task_request(session_id, task_id)
+        return StreamingResponse(content, media_type="application/json")
+
+    @router.post("/tasks/{task_id}/progress")
+    async def progress(
+        task_id: UUID, session_id: Session, body: Annotated[Progress | None, Body()] = None
+    ) -> Instruction:
+        return await runners.progress(session_id, task_id, body)
+
+    @router.put("/tasks/{task_id}/response", status_code=204)
+    async def complete(
+        task_id: UUID,
+        session_id: Session,
+        request: Request,
+        outcome: Literal["completed", "interrupted"] = "completed",
+    ) -> None:
+        await runners.complete(session_id, task_id, request, outcome=outcome)
+
+    @router.post("/tasks/{task_id}/failure", status_code=204)
+    async def fail(
+        task_id: UUID, session_id: Session, body: Annotated[dict[str, Any], Body()]
+    ) -> None:
+        await runners.fail(session_id, task_id, body)
+
+    return router

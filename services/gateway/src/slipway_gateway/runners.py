@@ -1,0 +1,144 @@
+"""What runners call home for: their packages and keys, their tasks, and what they report.
+
+A runner's token names its session and is signed by the scheduler. It is checked first, and all
+that follows is asked of accounts in the name of that session alone.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+from uuid import UUID
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+from starlette.requests import Request
+
+from slipway_common.blobs.names import session_log_blob, task_request_blob, task_response_blob
+from slipway_common.blobs.vault import Vault
+from slipway_common.contracts.internal import Assignment, Instruction, RunnerGrant
+from slipway_common.contracts.problems import Code, problem
+from slipway_common.contracts.views import Progress
+from slipway_common.failpoints import failpoint
+from slipway_gateway.accounts import AccountsClient
+
+AUDIENCE = "slipway-runner"
+MAX_LOG_BYTES = 4 * 1024 * 1024
+MAX_RESPONSE_BYTES = 256 * 1024 * 1024
+MAX_WAIT_SECONDS = 20.0
+
+_CLAIMS = jwt.JWTClaimsRegistry(
+    aud={"essential": True, "value": AUDIENCE}, exp={"essential": True}, sub={"essential": True}
+)
+
+
+class SessionSecrets:
+    """What the gateway shows to a session: different for each, and stored nowhere."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def of(self, session_id: UUID) -> str:
+        return hmac.new(self._key, session_id.bytes, hashlib.sha256).hexdigest()
+
+
+class RunnerService:
+    def __init__(
+        self,
+        accounts: AccountsClient,
+        vault: Vault,
+        *,
+        verification_key: bytes,
+        secrets: SessionSecrets,
+    ) -> None:
+        self._accounts = accounts
+        self._vault = vault
+        self._key = OKPKey.import_key(verification_key)
+        self._secrets = secrets
+
+    def session_of(self, request: Request) -> UUID:
+        """Raise a problem unless the request carries a runner's token."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        try:
+            claims = jwt.decode(token, self._key, algorithms=["Ed25519"]).claims
+            _CLAIMS.validate(claims)
+            session_id = UUID(claims["sub"])
+        except (JoseError, ValueError) as error:
+            raise problem(Code.UNAUTHENTICATED) from error
+        if scheme.lower() != "bearer":
+            raise problem(Code.UNAUTHENTICATED)
+        return session_id
+
+    async def claim(self, session_id: UUID, claim_id: UUID) -> RunnerGrant:
+        grant = await self._accounts.claim(session_id, claim_id)
+        app_key, runtime_key = await asyncio.gather(
+            self._vault.data_key(grant.account_id, grant.app.blob),
+            self._vault.data_key(grant.account_id, grant.runtime.blob),
+        )
+        failpoint("gateway.claim-granted")
+        return RunnerGrant(
+            grant=grant,
+            app_key=base64.b64encode(app_key).decode(),
+            runtime_key=base64.b64encode(runtime_key).decode(),
+            session_secret=self._secrets.of(session_id),
+        )
+
+    async def package(
+        self, session_id: UUID, claim_id: UUID, which: Literal["app", "runtime"]
+    ) -> AsyncIterator[bytes]:
+        """Ciphertext: the runner has the key, and nobody in between."""
+        grant = await self._accounts.claim(session_id, claim_id)
+        package = grant.app if which == "app" else grant.runtime
+        return self._vault.read_ciphertext(grant.account_id, package.blob)
+
+    async def next_task(self, session_id: UUID, *, wait: float) -> Assignment | None:
+        return await self._accounts.next_task(session_id, wait=min(wait, MAX_WAIT_SECONDS))
+
+    async def task_request(self, session_id: UUID, task_id: UUID) -> AsyncIterator[bytes]:
+        held = await self._accounts.held_task(session_id, task_id)
+        return self._vault.read(held.account_id, task_request_blob(task_id))
+
+    async def progress(
+        self, session_id: UUID, task_id: UUID, progress: Progress | None
+    ) -> Instruction:
+        return await self._accounts.progress(session_id, task_id, progress)
+
+    async def complete(
+        self,
+        session_id: UUID,
+        task_id: UUID,
+        request: Request,
+        *,
+        outcome: Literal["completed", "interrupted"],
+    ) -> None:
+        held = await self._accounts.held_task(session_id, task_id)
+        blob = task_response_blob(task_id)
+        async with await self._vault.writer(held.account_id, blob) as writer:
+            async for chunk in request.stream():
+                if writer.size + len(chunk) > MAX_RESPONSE_BYTES:
+                    raise problem(Code.TOO_LARGE)
+                await writer.write(chunk)
+            await writer.commit(replace=True)
+        failpoint("gateway.response-stored")
+        await self._accounts.complete(session_id, task_id, outcome)
+
+    async def fail(self, session_id: UUID, task_id: UUID, found: dict[str, Any]) -> None:
+        await self._accounts.fail(session_id, task_id, found)
+
+    async def store_log(self, session_id: UUID, request: Request) -> None:
+        """The whole log so far, each time: a lost upload costs nothing."""
+        route = await self._accounts.route(session_id)
+        content = bytearray()
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > MAX_LOG_BYTES:
+                raise problem(Code.TOO_LARGE)
+        await self._vault.put(
+            route.account_id, session_log_blob(session_id), bytes(content), replace=True
+        )
+
+    async def say(self, session_id: UUID, message: str) -> None:
+        await self._accounts.say(session_id, message)

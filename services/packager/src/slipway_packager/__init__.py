@@ -1,0 +1,1 @@
+"""Judge and keeper of what is uploaded."""

@@ -1,0 +1,21 @@
+"""Start the packager."""
+
+from contextlib import AsyncExitStack
+
+from slipway_common import logs, process
+from slipway_packager import app
+from slipway_packager.settings import Settings
+
+
+def main() -> None:
+    settings = Settings()
+    logs.configure(settings.logs, service="packager")
+
+    async def start(stack: AsyncExitStack) -> None:
+        await app.start(settings, stack)
+
+    process.run(start)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Where sessions run, behind one small interface."""

@@ -1,0 +1,75 @@
+"""Real parts for tests: an address in the environment, or a local server, or a container.
+
+They are started once per session, and each test gets a corner of its own in them. Nothing is
+skipped: what cannot be started fails the test that needs it.
+"""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from slipway_common.blobs.store import BlobStore
+from slipway_common.settings import KafkaSettings, PostgresSettings
+from slipway_local.stack import Stack
+from support.containers import Containers
+from support.running import RunningStack
+
+CONTAINERS = "SLIPWAY_TEST_CONTAINERS"
+"""Set to 1 to take Kafka, PostgreSQL and Azurite from container images instead."""
+
+
+@pytest.fixture(scope="session")
+def containers() -> Iterator[Containers | None]:
+    if os.environ.get(CONTAINERS) != "1":
+        yield None
+        return
+    with Containers() as running:
+        os.environ.update(running.addresses())
+        yield running
+
+
+@pytest.fixture(scope="session")
+def parts(
+    tmp_path_factory: pytest.TempPathFactory, containers: Containers | None
+) -> Iterator[RunningStack]:
+    """Kafka, PostgreSQL and Azurite, without any service of ours."""
+    folder = tmp_path_factory.mktemp("parts", numbered=True)
+    running = RunningStack(Stack(folder / "state", services=(), fsync=False))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def postgres(parts: RunningStack) -> AsyncIterator[PostgresSettings]:
+    """An empty database of the test's own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    base = parts.stack.postgres_dsn
+    administrator = await asyncpg.connect(base)
+    await administrator.execute(f'CREATE DATABASE "{name}"')
+    dsn = urlsplit(base)._replace(path=f"/{name}").geturl()
+    yield PostgresSettings.model_validate({"dsn": dsn})
+    await administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await administrator.close()
+
+
+@pytest.fixture
+def kafka(parts: RunningStack) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=parts.stack.kafka_bootstrap)
+
+
+@pytest.fixture
+async def blobs(parts: RunningStack) -> AsyncIterator[BlobStore]:
+    store = BlobStore(parts.stack.blob_connection)
+    yield store
+    await store.close()
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return Path(__file__).parent.parent

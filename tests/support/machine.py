@@ -1,0 +1,27 @@
+"""Bring the machine to where all tests can run, or say what is missing and how to get it.
+
+What the stack itself needs is checked by it; here are the programs that only tests use.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+PACKAGES = {"chromium": "chromium", "w3m": "w3m", "openssl": "openssl"}
+"""Program → Debian package."""
+
+
+def main() -> None:
+    missing = sorted({package for name, package in PACKAGES.items() if not shutil.which(name)})
+    if missing:
+        command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+        if os.geteuid() != 0 or not shutil.which("apt-get"):
+            sys.exit(f"the tests need {', '.join(missing)}: sudo {' '.join(command)}")
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run([*command, "-qq"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "slipway_local", "doctor"], check=True)
+
+
+if __name__ == "__main__":
+    main()
