@@ -163,6 +163,14 @@ def test_unknown_fields_and_wrong_types_are_refused_by_name(demo: Demo) -> None:
         assert_problem(http.get("/sessions", params={"cursor": "?"}), 422, "invalid-request")
 
 
+def test_a_body_that_is_too_large_is_refused_however_it_is_sent(demo: Demo) -> None:
+    large = b'{"app": "' + b"x" * (1024**2) + b'"}'
+    headers = {"Content-Type": "application/json"}
+    with demo.http(headers=headers) as http:
+        assert_problem(http.post("/sessions", content=large), 413, "too-large")
+        assert_problem(http.post("/sessions", content=iter([large])), 413, "too-large")
+
+
 def test_a_task_body_that_is_not_a_json_object_is_refused(demo: Demo) -> None:
     with demo.http() as http:
         for body in (b"{", b"[1]", b"3", b"\xff\xfe", b"[" * 100_000):
@@ -210,8 +218,13 @@ def test_an_engine_that_dies_fails_its_task_and_not_the_next_one(demo: Demo) -> 
 
 @pytest.mark.timeout(180)
 def test_a_procedure_that_never_answers_is_ended_by_its_time_limit(demo: Demo) -> None:
+    demo.running.restart("scheduler", SLIPWAY_SCHEDULER_TASK_GRACE="PT2S")
+    for session in demo.client.sessions.list(open_only=True):
+        demo.client.sessions.stop(session.id)  # those that were started with the usual grace
+
     _, answer = failed_task(demo, "hangs", {}, time_limit=timedelta(seconds=1))
 
+    demo.running.restart("scheduler")
     assert_problem(answer, 422, "task-time-limit")
     assert demo.client.tasks.run("probe", "echo", {"text": "after"}) == {"text": "after"}
 
@@ -286,6 +299,16 @@ def test_a_runtime_of_a_stranger_or_changed_after_signing_is_rejected(
     assert len(list(demo.client.runtimes.list())) == 1
 
 
+def test_bytes_that_were_refused_are_judged_anew_when_they_are_sent_again(demo: Demo) -> None:
+    first = put_app(demo, b"this is no archive", name="again")
+    assert rejected(demo, first) == ["not-an-archive"]
+
+    second = put_app(demo, b"this is no archive", name="again")
+
+    assert second == first
+    assert rejected(demo, second) == ["not-an-archive"]
+
+
 def foreign_runtime(demo: Demo, folder: Path) -> Path:
     """The same runtime, signed by somebody whom the installation does not know."""
     from slipway_local.secrets import Secrets
@@ -329,7 +352,9 @@ def test_an_upload_over_the_limit_is_refused_before_it_is_read(demo: Demo) -> No
             + f"Content-Length: {3 * 1024**3}\r\n\r\n".encode()
             + b"x" * 1024
         )
-        answer = connection.recv(65536)
+        answer = b""
+        while b"\r\n\r\n{" not in answer or not answer.endswith(b"}"):
+            answer += connection.recv(65536)
     assert b" 413 " in answer.splitlines()[0]
     assert b"urn:slipway:problem:too-large" in answer
 

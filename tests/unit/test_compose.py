@@ -1,4 +1,4 @@
-"""The compose file and the services agree: on settings, on secrets, on images."""
+"""Compose file, operators' page and services agree: on settings, on secrets, on images."""
 
 import importlib
 import re
@@ -145,3 +145,30 @@ def test_images_are_built_from_what_is_there(compose: Mapping[str, Any]) -> None
             if line.startswith("COPY ") and "--from" not in line:
                 for source in line.split()[1:-1]:
                     assert (context / source).exists(), line
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_page_for_operators_names_every_setting(service: str) -> None:
+    page = (ROOT / "docs/operators.md").read_text()
+    named = set(re.findall(r"`([A-Z][A-Z_]+)`", page))
+    prefix = f"SLIPWAY_{service}_".upper()
+    known = {name.removeprefix(prefix) for name, _ in variables(settings_of(service), prefix)}
+
+    assert known <= named
+
+
+def test_the_page_for_operators_names_every_metric() -> None:
+    page = (ROOT / "docs/operators.md").read_text()
+    source = (ROOT / "libs/common/src/slipway_common/metrics.py").read_text()
+
+    assert [name for name in re.findall(r'"(slipway_\w+)"', source) if name not in page] == []
+
+
+def test_the_readme_of_the_runner_names_every_setting() -> None:
+    page = (ROOT / "libs/runner/README.md").read_text()
+
+    assert [
+        name
+        for name, _ in variables(settings_of("runner"), "SLIPWAY_RUNNER_")
+        if f"`{name}`" not in page
+    ] == []

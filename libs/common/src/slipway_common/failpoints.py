@@ -25,9 +25,10 @@ def parse(text: str) -> dict[str, _Failpoint]:
     for part in filter(None, text.split(",")):
         name, _, action = part.partition(":")
         verb, _, count = action.partition("@")
-        if not name or verb != "kill" or not (count or "1").isdigit():
+        passes = int(count or "1") if (count or "1").isdecimal() else 0
+        if not name or verb != "kill" or passes < 1:
             raise FailpointSyntaxError(f"cannot read failpoint {part!r}: expected NAME:kill[@N]")
-        points[name] = _Failpoint(passes_left=int(count or "1"))
+        points[name] = _Failpoint(passes_left=passes)
     return points
 
 

@@ -132,7 +132,13 @@ async def _until_done(
 ) -> Ending:
     died = asyncio.create_task(_engine_died(engine, log))
     use = asyncio.create_task(
-        TaskLoop(home, engine, log, idle_seconds=settings.idle_seconds).run()
+        TaskLoop(
+            home,
+            engine,
+            log,
+            idle_seconds=settings.idle_seconds,
+            grace_seconds=settings.task_grace_seconds,
+        ).run()
         if kind is SessionKind.TASK
         else _until_idle(front, settings.idle_seconds)
     )

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     idle_seconds: Annotated[int, Field(gt=0)] = 900
     """Without a request, an open WebSocket or a task for this long, the session ends."""
 
+    task_grace_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """After a task's time limit its solver is stopped; the best result may take this long."""
+
     listen_host: str = "127.0.0.1"
     listen_port: int = 0
     """0 takes a free one."""

@@ -18,21 +18,27 @@ from slipway_runner.records import Ending
 
 logger = structlog.get_logger(__name__)
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 5.0
 REPORT_SECONDS = 0.5
 """How often progress is told, and a wish to interrupt is heard."""
 
-KEEP_RESULT_SECONDS = 30.0
-"""After the time limit the solver is stopped; the procedure then has this long to tell its best."""
-
-GIVE_UP_SECONDS = 10.0
-"""After that the procedure is asked to end, and after this time the engine is killed."""
+GIVE_UP_SECONDS = 5.0
+"""A procedure that gave no result in its grace is asked to end, and killed after this time."""
 
 _OVER = {"task-over", "not-found", "session-over"}
 
 
 class TaskLoop:
-    def __init__(self, home: Home, engine: Engine, log: SessionLog, *, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        home: Home,
+        engine: Engine,
+        log: SessionLog,
+        *,
+        idle_seconds: float,
+        grace_seconds: float,
+    ) -> None:
+        self._grace_seconds = grace_seconds
         self._home = home
         self._engine = engine
         self._log = log
@@ -52,14 +58,19 @@ class TaskLoop:
             if assignment is None:
                 continue
             self._log.add(f"task {assignment.task_id}: {assignment.service}")
-            await TaskRun(self._home, self._engine, self._log, assignment).run()
+            await TaskRun(
+                self._home, self._engine, self._log, assignment, grace=self._grace_seconds
+            ).run()
             idle_since = time.monotonic()
 
 
 class TaskRun:
     """One task: the engine works, home is told how it goes, wishes and limits are obeyed."""
 
-    def __init__(self, home: Home, engine: Engine, log: SessionLog, assignment: Assignment) -> None:
+    def __init__(
+        self, home: Home, engine: Engine, log: SessionLog, assignment: Assignment, *, grace: float
+    ) -> None:
+        self._grace = grace
         self._home = home
         self._engine = engine
         self._log = log
@@ -129,9 +140,9 @@ class TaskRun:
             if elapsed > self._limit:
                 self._timed_out = True
                 await self._ask("solve")
-            if elapsed > self._limit + KEEP_RESULT_SECONDS:
+            if elapsed > self._limit + self._grace:
                 await self._ask("execution")
-            if elapsed > self._limit + KEEP_RESULT_SECONDS + GIVE_UP_SECONDS:
+            if elapsed > self._limit + self._grace + GIVE_UP_SECONDS:
                 await self._home.fail(self._task_id, self._time_limit_problem())
                 self._engine.give_up("A task went on beyond its time limit.")
                 return

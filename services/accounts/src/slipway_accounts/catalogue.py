@@ -58,6 +58,12 @@ class CatalogueService:
             await package_store.admit(
                 tx, event, upload_sha256=event.sha256, uploaded_by=event.uploaded_by
             )
+            await package_store.judge_again(
+                tx,
+                event.package_id,
+                account_id=event.account_id,
+                upload_event_id=event.event_id,
+            )
 
     async def on_ready(self, event: PackageReady) -> None:
         """Publish, unless another archive was quicker to take the name and version."""
@@ -73,6 +79,7 @@ class CatalogueService:
                     ),
                     upload_sha256=event.upload_sha256,
                     uploaded_by=event.uploaded_by,
+                    upload_event_id=event.upload_event_id,
                     reasons=(
                         Reason(
                             code="version-exists",
@@ -101,6 +108,7 @@ class CatalogueService:
             size_bytes=event.size_bytes,
             blob=event.blob,
             facts=facts.model_dump(mode="json"),
+            upload_event_id=event.upload_event_id,
         )
         if moved:
             await messages.enqueue(
@@ -128,6 +136,7 @@ class CatalogueService:
                 event.package_id,
                 account_id=event.account_id,
                 reasons=[reason.model_dump() for reason in event.reasons],
+                upload_event_id=event.upload_event_id,
             )
 
     async def package(self, principal: Principal, package_id: UUID) -> PackageView:

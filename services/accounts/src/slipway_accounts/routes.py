@@ -50,6 +50,7 @@ from slipway_common.contracts.views import (
     UserView,
 )
 from slipway_common.web import problems
+from slipway_common.web.middleware import Measured
 
 MAX_WAIT_SECONDS = 25.0
 
@@ -84,6 +85,7 @@ def build_app(
         dependencies=[Depends(require_service)],
     )
     problems.install(app)
+    app.add_middleware(Measured)
     for router in (
         _identity_routes(identity, signer, principal),
         _catalogue_routes(catalogue, principal),

@@ -17,6 +17,7 @@ from slipway_common.kafka.publisher import Publisher
 from slipway_common.kafka.table import CompactedTable
 from slipway_common.settings import read_secret
 from slipway_common.web import problems
+from slipway_common.web.middleware import BodyRefusals, Measured
 from slipway_gateway import portal
 from slipway_gateway.access import SessionAccess
 from slipway_gateway.accounts import AccountsClient
@@ -26,6 +27,7 @@ from slipway_gateway.identity import Identities
 from slipway_gateway.pages import Pages
 from slipway_gateway.proxy import SessionProxy
 from slipway_gateway.routes import catalogue, identity, runner, sessions, tasks
+from slipway_gateway.routes.dependencies import MAX_JSON_BYTES
 from slipway_gateway.runners import RunnerService, SessionSecrets
 from slipway_gateway.sessions import SessionService
 from slipway_gateway.settings import Settings
@@ -87,7 +89,7 @@ async def start(settings: Settings, stack: AsyncExitStack) -> None:
     secrets = SessionSecrets(
         bytes.fromhex(read_secret(settings.session_secret_file).get_secret_value())
     )
-    pages = Pages()
+    pages = Pages(public_url=settings.public_url)
     proxy = SessionProxy(
         accounts,
         SessionAccess(accounts, identities),
@@ -111,7 +113,9 @@ async def start(settings: Settings, stack: AsyncExitStack) -> None:
                 secure=settings.secure,
             ),
             tasks=TaskService(accounts, vault, max_bytes=settings.max_task_bytes),
-            uploads=UploadService(accounts, vault, publisher, max_bytes=settings.max_upload_bytes),
+            uploads=UploadService(
+                accounts, vault, publisher, changes, max_bytes=settings.max_upload_bytes
+            ),
             runners=RunnerService(
                 accounts,
                 vault,
@@ -145,17 +149,21 @@ def build_app(parts: Parts) -> FastAPI:
     app = FastAPI(title="Slipway", version="1.0.0", docs_url=None, redoc_url=None)
     app.state.identities = parts.identities
     problems.install(app)
-    for router in (
+    app.add_middleware(BodyRefusals)
+    app.add_middleware(Measured)
+    small = (
         identity.build(parts.accounts, parts.identities, parts.cookie),
+        sessions.build(
+            parts.accounts, parts.identities, parts.sessions, parts.vault, parts.changes
+        ),
+    )
+    streamed = (
         catalogue.build(
             parts.accounts,
             parts.identities,
             parts.uploads,
             parts.changes,
             seal_certificate=parts.seal_certificate,
-        ),
-        sessions.build(
-            parts.accounts, parts.identities, parts.sessions, parts.vault, parts.changes
         ),
         tasks.build(
             parts.accounts,
@@ -164,7 +172,10 @@ def build_app(parts: Parts) -> FastAPI:
             parts.changes,
             default_time_limit_seconds=parts.default_task_time_limit_seconds,
         ),
-    ):
+    )
+    for router in small:
+        app.include_router(router, prefix=API, max_body_size=MAX_JSON_BYTES)
+    for router in streamed:
         app.include_router(router, prefix=API)
     app.include_router(runner.build(parts.runners), include_in_schema=False)
     portal.install(app, parts.accounts, parts.identities, parts.sessions, parts.cookie, parts.pages)

@@ -7,6 +7,7 @@ Kafka is obeyed at once; should Kafka be away, the short memory bounds the delay
 import hashlib
 import time
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from starlette.requests import HTTPConnection
@@ -70,12 +71,18 @@ class Identities:
 
     def require_same_site(self, connection: HTTPConnection) -> None:
         """A browser must say that the request comes from our own pages."""
-        origin = connection.headers.get("origin")
+        origin = connection.headers.get("origin") or self._referrer_origin(connection)
         site = connection.headers.get("sec-fetch-site")
         if origin == self._origin or (origin is None and site in {"same-origin", "none"}):
             return
         metrics.refusals.labels("cross-site").inc()
         raise problem(Code.CROSS_SITE)
+
+    @staticmethod
+    def _referrer_origin(connection: HTTPConnection) -> str | None:
+        """Old and plain browsers send no Origin with a form, but they say what page it is on."""
+        referrer = urlsplit(connection.headers.get("referer", ""))
+        return f"{referrer.scheme}://{referrer.netloc}" if referrer.netloc else None
 
     async def of_secret(self, secret: str) -> Caller:
         if len(secret) > MAX_CREDENTIAL_LENGTH:

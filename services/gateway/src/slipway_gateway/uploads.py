@@ -4,12 +4,15 @@ The name of an upload is made of what it is (account, kind, name, version, bytes
 that sends the same archive again, because it never saw our answer, gets the same package.
 """
 
+import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID, uuid4, uuid5
 
 from starlette.requests import ClientDisconnect, Request
@@ -19,14 +22,19 @@ from slipway_common.blobs.names import inbox_blob
 from slipway_common.blobs.vault import Vault
 from slipway_common.contracts.base import AccountId, PackageId, UserId
 from slipway_common.contracts.packages import PackageKind, UploadStored
-from slipway_common.contracts.problems import Code, problem
+from slipway_common.contracts.problems import Code, ProblemError, problem
 from slipway_common.contracts.views import PackageState, PackageView
+from slipway_common.deadline import Deadline, DeadlineExceededError
+from slipway_common.errors import TransientError
 from slipway_common.failpoints import failpoint
 from slipway_common.kafka.publisher import Publisher
 from slipway_gateway.accounts import AccountsClient
+from slipway_gateway.changes import Changes
 from slipway_gateway.identity import Caller
 
 _NAMESPACE = UUID("5117a7b0-6c1d-4f6e-9d53-3f0b9a0c7e11")
+SEEN_WITHIN = timedelta(seconds=5)
+
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):")
 
 
@@ -68,9 +76,11 @@ class UploadService:
         accounts: AccountsClient,
         vault: Vault,
         publisher: Publisher,
+        changes: Changes,
         *,
         max_bytes: int,
     ) -> None:
+        self._changes = changes
         self._accounts = accounts
         self._vault = vault
         self._publisher = publisher
@@ -102,16 +112,31 @@ class UploadService:
         )
         await self._publisher.publish(event)
         failpoint("gateway.upload-published")
-        package = PackageView(
-            id=package_id,
-            kind=upload.kind,
-            name=upload.name,
-            version=upload.version,
+        return Received(await self._seen(caller, event), known=False)
+
+    async def _seen(self, caller: Caller, event: UploadStored) -> PackageView:
+        """Wait until accounts knows the package, so that whoever asks next finds it.
+
+        Kafka has the event, so nothing is lost if that takes longer than we wait.
+        """
+        deadline = Deadline.after(SEEN_WITHIN, operation="an upload's event")
+        with self._changes.watch("packages", event.package_id) as changed:
+            while not deadline.expired:
+                changed.clear()
+                try:
+                    return await self._accounts.package(caller.token, event.package_id)
+                except (ProblemError, TransientError):
+                    with contextlib.suppress(TimeoutError, DeadlineExceededError):
+                        await asyncio.wait_for(changed.wait(), min(deadline.left(), 0.5))
+        return PackageView(
+            id=event.package_id,
+            kind=event.kind,
+            name=event.name,
+            version=event.version,
             state=PackageState.PROCESSING,
             created_at=event.occurred_at,
             revision=0,
         )
-        return Received(package, known=False)
 
     async def _published(
         self, caller: Caller, upload: Upload, request: Request, *, announced: str | None

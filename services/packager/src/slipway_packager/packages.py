@@ -95,7 +95,7 @@ class PackageService:
     async def _outcome(self, upload: UploadStored) -> PackageReady | PackageRejected:
         common = upload.model_dump(
             include={"account_id", "package_id", "kind", "name", "version", "uploaded_by"}
-        ) | {"upload_sha256": upload.sha256}
+        ) | {"upload_sha256": upload.sha256, "upload_event_id": upload.event_id}
         try:
             stored = await self._store(upload)
         except (
@@ -114,12 +114,12 @@ class PackageService:
             logger.warning("upload refused", reason=refusal.reason, kind=upload.kind)
             return PackageRejected(
                 **common,
-                event_id=uuid5(upload.package_id, "rejected"),
+                event_id=uuid5(upload.event_id, "rejected"),
                 reasons=(Reason(code=code, message=str(refusal)),),
             )
         return PackageReady(
             **common,
-            event_id=uuid5(upload.package_id, "ready"),
+            event_id=uuid5(upload.event_id, "ready"),
             blob=package_blob(upload.package_id),
             size_bytes=stored.size,
             sha256=stored.sha256,

@@ -28,6 +28,7 @@ async def start(settings: Settings, stack: AsyncExitStack) -> None:
         token_for=signer.token_for,
         environment=os.environ,
         lifeline=settings.lifeline,
+        task_grace=settings.task_grace,
     )
 
     def on_change(_: str, __: Event | None) -> None:

@@ -41,5 +41,8 @@ class Settings(BaseSettings):
     reconcile_interval: PositiveDuration = timedelta(milliseconds=250)
     """Pause between two looks at everything; a change is acted on at once."""
 
+    task_grace: PositiveDuration = timedelta(seconds=30)
+    """After a task's time limit its solver is stopped; the best result may take this long."""
+
     stop_grace: PositiveDuration = timedelta(seconds=10)
     """From the polite request to end to the kill."""

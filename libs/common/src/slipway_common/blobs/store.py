@@ -7,8 +7,10 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 from azure.core import MatchConditions
 from azure.core.exceptions import (
@@ -65,6 +67,8 @@ class BlobWriter:
     def __init__(self, client: BlobClient, name: str) -> None:
         self._client = client
         self._name = name
+        # Two writers of one name share the space of its blocks, and must not mix them up.
+        self._token = uuid4().hex
         self._buffer = bytearray()
         self._blocks: list[BlobBlock] = []
         self._slots = asyncio.Semaphore(PARALLEL_BLOCKS)
@@ -104,6 +108,8 @@ class BlobWriter:
             await self._stage(bytes(self._buffer))
             self._buffer.clear()
         await asyncio.gather(*self._tasks)
+        if self._failure is not None:
+            raise self._failure  # of a block whose sending had ended before this call
         conditions: dict[str, Any] = (
             {} if replace else {"match_condition": MatchConditions.IfMissing}
         )
@@ -114,7 +120,7 @@ class BlobWriter:
         await self._slots.acquire()
         if self._failure is not None:
             raise self._failure
-        block_id = base64.b64encode(f"{len(self._blocks):08d}".encode()).decode()
+        block_id = base64.b64encode(f"{self._token}-{len(self._blocks):08d}".encode()).decode()
         self._blocks.append(BlobBlock(block_id))
         task = asyncio.create_task(self._send(block_id, block))
         self._tasks.add(task)
@@ -123,7 +129,8 @@ class BlobWriter:
     async def _send(self, block_id: str, block: bytes) -> None:
         try:
             async with _translated(self._name):
-                await self._client.stage_block(block_id, block, length=len(block))
+                # As a stream, which aiohttp sends piece by piece and not in one long write.
+                await self._client.stage_block(block_id, BytesIO(block), length=len(block))
         except BaseException as error:
             self._failure = error
             raise

@@ -91,6 +91,8 @@ class PackageReady(PackageEvent):
     upload_sha256: Sha256Hex
     """Digest of the bytes that the publisher sent: sealed, where the app was sealed."""
     uploaded_by: UserId
+    upload_event_id: UUID
+    """Which upload this is the outcome of: the same bytes may be sent again."""
     app: AppFacts | None = None
     runtime: RuntimeFacts | None = None
 
@@ -106,11 +108,12 @@ class Reason(BaseModel):
 
 
 class PackageRejected(PackageEvent):
-    """The package is refused for good; nothing of it is kept."""
+    """The upload is refused, and nothing of it is kept."""
 
     type: Literal["slipway.package.rejected"] = "slipway.package.rejected"
     upload_sha256: Sha256Hex
     uploaded_by: UserId
+    upload_event_id: UUID
     reasons: tuple[Reason, ...]
 
 

@@ -220,7 +220,7 @@ def _parse(core: bytes, commitment: bytes) -> Header:
         fields: dict[str, Any] = json.loads(core)
         header = Header(
             key=WrappedKey(
-                key_id=fields["key"]["id"],
+                key_id=str(fields["key"]["id"]),
                 wrapped=base64.b64decode(fields["key"]["wrapped"], validate=True),
             ),
             context={str(name): str(value) for name, value in fields["context"].items()},
@@ -230,7 +230,15 @@ def _parse(core: bytes, commitment: bytes) -> Header:
             core=core,
             commitment=commitment,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,  # a segment size of infinity
+        RecursionError,  # a thousand brackets
+        binascii.Error,
+    ) as error:
         raise EnvelopeError("the header cannot be read") from error
     if fields.get("algorithm") != _ALGORITHM:
         raise EnvelopeError("the file was made with an algorithm that is not known here")

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 from typing import Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -56,9 +56,8 @@ class FileKeyRing(KeyRing):
         folder = self._folder / str(account_id)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self._numbers(account_id):
-            draft = folder / f".{os.getpid()}.draft"
-            draft.touch(mode=0o600)
-            draft.write_bytes(os.urandom(_KEY_SIZE))
+            draft = folder / f".{uuid4()}.draft"
+            _write_durably(draft, os.urandom(_KEY_SIZE))
             # A link fails where the name exists, so that of two makers one wins for both.
             try:
                 os.link(draft, folder / "1.key")
@@ -81,8 +80,10 @@ class FileKeyRing(KeyRing):
     @override
     async def unwrap(self, account_id: UUID, key: WrappedKey) -> bytes:
         owner, _, number = key.key_id.removeprefix("file:").partition("/")
-        if owner != str(account_id) or not number.isdigit():
+        if owner != str(account_id):
             raise EnvelopeError("the file belongs to another account")
+        if number not in map(str, self._numbers(account_id)):
+            raise UnknownKeyError(f"account {account_id} has no key {number[:20]}")
         try:
             return aes_key_unwrap(self._read(account_id, int(number)), key.wrapped)
         except InvalidUnwrap as error:
@@ -92,7 +93,7 @@ class FileKeyRing(KeyRing):
         return [
             int(path.stem)
             for path in (self._folder / str(account_id)).glob("*.key")
-            if path.stem.isdigit()
+            if path.stem.isdecimal()
         ]
 
     def _read(self, account_id: UUID, number: int) -> bytes:
@@ -100,6 +101,14 @@ class FileKeyRing(KeyRing):
             return (self._folder / str(account_id) / f"{number}.key").read_bytes()
         except FileNotFoundError as error:
             raise UnknownKeyError(f"account {account_id} has no key {number}") from error
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    """What a key has encrypted may be safe elsewhere before the key's own page is on disk."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _fingerprint(certificate: x509.Certificate) -> str:

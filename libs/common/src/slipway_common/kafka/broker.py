@@ -12,6 +12,8 @@ from slipway_common.settings import KafkaSettings
 
 DEAD_LETTERS_KEPT_MS = 30 * 24 * 3600 * 1000
 MAX_EVENT_BYTES = 1024 * 1024
+MAX_DEAD_LETTER_BYTES = 2 * MAX_EVENT_BYTES
+"""Room for the largest body and for the reason, so that no poison is too large to set aside."""
 
 
 def build_broker(settings: KafkaSettings, *, service: str) -> KafkaBroker:
@@ -21,6 +23,7 @@ def build_broker(settings: KafkaSettings, *, service: str) -> KafkaBroker:
         client_id=f"slipway-{service}",
         acks="all",
         enable_idempotence=True,
+        max_request_size=MAX_DEAD_LETTER_BYTES,
         allow_auto_create_topics=False,
         ack_policy=AckPolicy.NACK_ON_ERROR,
         parser=parse_safely,
@@ -70,10 +73,13 @@ async def ensure_topics(settings: KafkaSettings) -> None:
             name=topic.dead_letters,
             num_partitions=1,
             replication_factor=settings.replication_factor,
-            topic_configs={"retention.ms": str(DEAD_LETTERS_KEPT_MS)},
+            topic_configs={
+                "retention.ms": str(DEAD_LETTERS_KEPT_MS),
+                "max.message.bytes": str(MAX_DEAD_LETTER_BYTES),
+            },
         )
         for topic in TOPICS.values()
-        if topic.consumers
+        if topic.consumers and not topic.compacted
     ]
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
     await admin.start()

@@ -30,6 +30,11 @@ logger = structlog.get_logger(__name__)
 # away from a consumer that is only waiting.
 RETRY_BUDGET_SECONDS = 120.0
 
+KEPT_BODY_BYTES = 1024 * 1024
+"""Of a dead letter. Only a body that compression brought past the broker's limit is longer."""
+
+KEPT_HEADER_LETTERS = 1000
+
 UNEXPECTED_ATTEMPTS = 5
 """How often a failure that is neither transient nor permanent (a bug of ours) is tried."""
 
@@ -42,9 +47,14 @@ def backoff_seconds(attempt: int, *, first: float = 0.2, cap: float = 15.0) -> f
 async def parse_safely(
     record: Any, original: Callable[[Any], Awaitable[StreamMessage[Any]]]
 ) -> StreamMessage[Any]:
-    """FastStream's parser, on headers that cannot make it raise."""
+    """FastStream's parser, on headers that cannot make it raise.
+
+    Nor may whoever writes to a topic name another one for us to answer to.
+    """
     headers = tuple(
-        (name, (value or b"").decode(errors="replace").encode()) for name, value in record.headers
+        (name, (value or b"").decode(errors="replace").encode())
+        for name, value in record.headers
+        if name != "reply_to"
     )
     return await original(dataclasses.replace(record, headers=headers))
 
@@ -108,12 +118,15 @@ class DeliveryMiddleware(BaseMiddleware[Any, Any]):
         record = msg.raw_message
         logger.error("dead letter", reason=repr(error)[:500])
         broker: KafkaBroker = self.context.get("broker")
+        body = record.value or b""
+        kept = {name: value[:KEPT_HEADER_LETTERS] for name, value in msg.headers.items()}
         await broker.publish(
-            record.value or b"",
+            body[:KEPT_BODY_BYTES],
             topic=TOPICS[record.topic].dead_letters,
             key=record.key,
             headers={
-                **msg.headers,
+                **kept,
+                "slipway_size": str(len(body)),
                 "slipway_error": f"{type(error).__name__}: {error}"[:500],
                 "slipway_offset": f"{record.partition}/{record.offset}",
             },

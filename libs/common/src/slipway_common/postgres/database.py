@@ -28,7 +28,7 @@ _CONNECTION_LOST = (
     asyncpg.InterfaceError,
     asyncpg.TooManyConnectionsError,
 )
-_TRY_AGAIN = (
+_TRY_AGAIN = (  # asked first, for a TimeoutError is an OSError, too
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.QueryCanceledError,
@@ -80,11 +80,11 @@ class Database:
         try:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
                 yield connection
+        except _TRY_AGAIN as error:
+            raise TransientError(f"the database is busy: {type(error).__name__}") from error
         except _CONNECTION_LOST as error:
             await self._pool.expire_connections()
             raise TransientError(f"the database is away: {type(error).__name__}") from error
-        except _TRY_AGAIN as error:
-            raise TransientError(f"the database is busy: {type(error).__name__}") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -50,6 +50,7 @@ CREATE TABLE packages (
     facts jsonb,
     reasons jsonb NOT NULL DEFAULT '[]',
     uploaded_by uuid NOT NULL,
+    judged_upload uuid,
     created_at timestamptz NOT NULL DEFAULT now(),
     published_at timestamptz,
     revision bigint NOT NULL DEFAULT 1

@@ -17,18 +17,22 @@ _INSERT = """
     VALUES ($1, $2, $3, $4, $5, 'processing', $6, $7)
     ON CONFLICT (id) DO NOTHING
 """
+_JUDGE_AGAIN = """
+    UPDATE packages
+       SET state = 'processing', reasons = '[]'
+     WHERE id = $1 AND account_id = $2 AND state = 'rejected' AND judged_upload <> $3
+"""
 _READY = """
     UPDATE packages
-       SET state = 'ready', sha256 = $2, size_bytes = $3, blob = $4, facts = $5,
-           published_at = now()
-     WHERE id = $1 AND account_id = $6 AND state = 'processing'
+       SET state = 'ready', sha256 = $2, size_bytes = $3, blob = $4, facts = $5, reasons = '[]',
+           judged_upload = $7, published_at = now()
+     WHERE id = $1 AND account_id = $6 AND state IN ('processing', 'rejected')
     RETURNING id
 """
 _REJECT = """
     UPDATE packages
-       SET state = 'rejected', reasons = $2
-     WHERE id = $1 AND account_id = $3 AND state = 'processing'
-    RETURNING id
+       SET state = 'rejected', reasons = $2, judged_upload = $4
+     WHERE id = $1 AND account_id = $3 AND state IN ('processing', 'rejected')
 """
 _SELECT = f"SELECT {_COLUMNS} FROM packages WHERE id = $1 AND account_id = $2"
 _SELECT_PUBLISHED = f"""
@@ -73,6 +77,16 @@ async def admit(
     )
 
 
+async def judge_again(
+    tx: Connection, package_id: UUID, *, account_id: UUID, upload_event_id: UUID
+) -> None:
+    """Wait for another verdict, on bytes that were refused before and came again.
+
+    Verdicts come by another topic: one that is here already stands.
+    """
+    await tx.execute(_JUDGE_AGAIN, package_id, account_id, upload_event_id)
+
+
 async def mark_ready(
     tx: Connection,
     package_id: UUID,
@@ -82,19 +96,27 @@ async def mark_ready(
     size_bytes: int,
     blob: str,
     facts: dict[str, Any],
+    upload_event_id: UUID,
 ) -> bool:
-    """False if it was judged before, or is another account's.
+    """False if it is ready already, or is another account's.
 
     Raise UniqueViolationError if name and version are taken.
     """
-    row = await tx.fetchval(_READY, package_id, sha256, size_bytes, blob, facts, account_id)
+    row = await tx.fetchval(
+        _READY, package_id, sha256, size_bytes, blob, facts, account_id, upload_event_id
+    )
     return row is not None
 
 
 async def mark_rejected(
-    tx: Connection, package_id: UUID, *, account_id: UUID, reasons: list[dict[str, Any]]
-) -> bool:
-    return await tx.fetchval(_REJECT, package_id, reasons, account_id) is not None
+    tx: Connection,
+    package_id: UUID,
+    *,
+    account_id: UUID,
+    reasons: list[dict[str, Any]],
+    upload_event_id: UUID,
+) -> None:
+    await tx.execute(_REJECT, package_id, reasons, account_id, upload_event_id)
 
 
 async def find(tx: Connection, package_id: UUID, *, account_id: UUID) -> asyncpg.Record | None:

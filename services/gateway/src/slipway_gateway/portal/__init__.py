@@ -8,6 +8,7 @@ from slipway_gateway.cookies import LogOnCookie
 from slipway_gateway.identity import Identities
 from slipway_gateway.pages import Pages
 from slipway_gateway.portal import account, apps, assets, failures, logon, sessions, tasks
+from slipway_gateway.routes.dependencies import MAX_JSON_BYTES
 from slipway_gateway.sessions import SessionService
 
 
@@ -28,5 +29,5 @@ def install(
         tasks.build(accounts, pages),
         account.build(accounts, pages),
     ):
-        app.include_router(router, include_in_schema=False)
+        app.include_router(router, include_in_schema=False, max_body_size=MAX_JSON_BYTES)
     app.add_exception_handler(HTTPException, failures.on_http)

@@ -147,8 +147,11 @@ def build(accounts: AccountsClient, session_service: SessionService, pages: Page
             if error.problem.type != Code.APP_NOT_FOUND.type or version == LATEST:
                 raise
             newest = await accounts.app(caller.token, name, LATEST)
-            link = Link(f"/launch/{newest.name}/tag/latest", f"Launch {newest.version} instead")
-            return await respond(request, error.problem, (link,))
+            links = (
+                Link(f"/launch/{newest.name}/tag/latest", f"See version {newest.version}"),
+                Link("/apps", "See all apps"),
+            )
+            return await respond(request, error.problem, links)
         return pages.render(
             request,
             "launch.html",

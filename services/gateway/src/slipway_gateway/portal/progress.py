@@ -28,13 +28,13 @@ _STAGES = {
     SessionState.REQUESTED: "Launch received",
     SessionState.QUEUED: "Waiting for a free place",
     SessionState.STARTING: "Starting the app",
-    SessionState.RUNNING: "Ready to use",
+    SessionState.RUNNING: "Running",
     SessionState.STOPPING: "Stopping",
     SessionState.ENDED: "Ended",
     SessionState.FAILED: "Failed",
     SessionState.REFUSED: "Refused",
 }
-_ON_THE_WAY = (SessionState.STARTING, SessionState.RUNNING)
+_READY = "Ready to use"
 
 
 class StageStatus(StrEnum):
@@ -153,16 +153,22 @@ def timeline(view: SessionView, *, now: datetime) -> tuple[Stage, ...]:
     ends: list[datetime | None] = [group[0].at for group in groups[1:]]
     ends.append(None if view.state.over else now)
     stages = [
-        Stage(
-            label=_STAGES[group[0].state],
-            status=_status(group[0].state, last=index == len(groups) - 1),
-            at=group[0].at,
-            lasted=None if end is None else max(end - group[0].at, timedelta()),
-            notes=_notes(group),
-        )
+        _stage(group, end=end, last=index == len(groups) - 1)
         for index, (group, end) in enumerate(zip(groups, ends, strict=True))
     ]
-    return (*stages, *(Stage(_STAGES[state], StageStatus.AHEAD) for state in _ahead(view.state)))
+    return (*stages, *_ahead(view.state))
+
+
+def _stage(group: tuple[SessionStep, ...], *, end: datetime | None, last: bool) -> Stage:
+    state, at = group[0].state, group[0].at
+    status = _status(state, last=last)
+    return Stage(
+        label=_READY if status is StageStatus.READY else _STAGES[state],
+        status=status,
+        at=at,
+        lasted=None if end is None else max(end - at, timedelta()),
+        notes=_notes(group),
+    )
 
 
 def _status(state: SessionState, *, last: bool) -> StageStatus:
@@ -173,10 +179,15 @@ def _status(state: SessionState, *, last: bool) -> StageStatus:
     return StageStatus.READY if state is SessionState.RUNNING else StageStatus.CURRENT
 
 
-def _ahead(state: SessionState) -> tuple[SessionState, ...]:
-    if state in {SessionState.REQUESTED, SessionState.QUEUED}:
-        return _ON_THE_WAY
-    return _ON_THE_WAY[1:] if state is SessionState.STARTING else ()
+def _ahead(state: SessionState) -> tuple[Stage, ...]:
+    ready = Stage(_READY, StageStatus.AHEAD)
+    match state:
+        case SessionState.REQUESTED | SessionState.QUEUED:
+            return Stage(_STAGES[SessionState.STARTING], StageStatus.AHEAD), ready
+        case SessionState.STARTING:
+            return (ready,)
+        case _:
+            return ()
 
 
 def _notes(group: tuple[SessionStep, ...]) -> tuple[Note, ...]:

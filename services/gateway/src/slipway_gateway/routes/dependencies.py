@@ -14,6 +14,10 @@ from slipway_gateway.identity import Caller, Identities
 
 T = TypeVar("T")
 
+MAX_JSON_BYTES = 1024 * 1024
+"""Of bodies that are read whole; archives, tasks and responses are streamed, with bounds of
+their own."""
+
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 

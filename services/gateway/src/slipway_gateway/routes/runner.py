@@ -1,4 +1,4 @@
-"""The runner API: what session pods call home to (docs/runner-api.md)."""
+"""The runner API: what session pods call home to."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -9,6 +9,7 @@ from starlette.responses import Response, StreamingResponse
 
 from slipway_common.contracts.internal import Instruction, RunnerGrant
 from slipway_common.contracts.views import Progress
+from slipway_gateway.routes.dependencies import MAX_JSON_BYTES
 from slipway_gateway.runners import MAX_WAIT_SECONDS, RunnerService
 
 
@@ -20,7 +21,7 @@ def build(runners: RunnerService) -> APIRouter:
 
     Session = Annotated[UUID, Depends(session)]  # noqa: N806  # it is a type
 
-    @router.post("/claim")
+    @router.post("/claim", max_body_size=MAX_JSON_BYTES)
     async def claim(
         session_id: Session, claim_id: Annotated[UUID, Body(embed=True)], response: Response
     ) -> RunnerGrant:
@@ -36,7 +37,7 @@ def build(runners: RunnerService) -> APIRouter:
         content = await runners.package(session_id, slipway_claim, which)
         return StreamingResponse(content, media_type="application/octet-stream")
 
-    @router.post("/say", status_code=204)
+    @router.post("/say", status_code=204, max_body_size=MAX_JSON_BYTES)
     async def say(session_id: Session, message: Annotated[str, Body(embed=True)]) -> None:
         await runners.say(session_id, message)
 
@@ -58,7 +59,7 @@ def build(runners: RunnerService) -> APIRouter:
         content = await runners.task_request(session_id, task_id)
         return StreamingResponse(content, media_type="application/json")
 
-    @router.post("/tasks/{task_id}/progress")
+    @router.post("/tasks/{task_id}/progress", max_body_size=MAX_JSON_BYTES)
     async def progress(
         task_id: UUID, session_id: Session, body: Annotated[Progress | None, Body()] = None
     ) -> Instruction:
@@ -73,7 +74,7 @@ def build(runners: RunnerService) -> APIRouter:
     ) -> None:
         await runners.complete(session_id, task_id, request, outcome=outcome)
 
-    @router.post("/tasks/{task_id}/failure", status_code=204)
+    @router.post("/tasks/{task_id}/failure", status_code=204, max_body_size=MAX_JSON_BYTES)
     async def fail(
         task_id: UUID, session_id: Session, body: Annotated[dict[str, Any], Body()]
     ) -> None:

@@ -13,6 +13,7 @@ from slipway_gateway.changes import Changes
 from slipway_gateway.identity import Identities
 from slipway_gateway.routes.dependencies import (
     DEFAULT_LIMIT,
+    MAX_JSON_BYTES,
     CallerDependency,
     CursorQuery,
     LimitQuery,
@@ -100,7 +101,7 @@ def build(
             await tasks.response(caller, task_id), media_type="application/json"
         )
 
-    @router.post("/{task_id}/interrupt", status_code=202)
+    @router.post("/{task_id}/interrupt", status_code=202, max_body_size=MAX_JSON_BYTES)
     async def interrupt(
         task_id: UUID, body: InterruptRequest, caller: CallerDependency
     ) -> TaskView:

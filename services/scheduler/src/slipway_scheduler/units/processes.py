@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -42,12 +42,14 @@ class ProcessUnits(Units):
         token_for: Callable[[SessionWanted], str],
         environment: Mapping[str, str],
         lifeline: Path | None,
+        task_grace: timedelta = timedelta(seconds=30),
     ) -> None:
         self._folder = folder
         self._gateway_url = gateway_url
         self._token_for = token_for
         self._environment = environment
         self._lifeline = lifeline
+        self._task_grace = task_grace
         self._children: dict[UUID, asyncio.subprocess.Process] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -152,6 +154,7 @@ class ProcessUnits(Units):
             prefix + "TERMINATION_FILE": str(records.termination_path),
             prefix + "UNIT_FILE": str(records.unit_path),
             prefix + "IDLE_SECONDS": str(wanted.idle_seconds),
+            prefix + "TASK_GRACE_SECONDS": str(self._task_grace.total_seconds()),
             prefix + "LISTEN_HOST": "127.0.0.1",
             prefix + "LISTEN_PORT": "0",
         }
