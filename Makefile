@@ -34,7 +34,7 @@ doctor: $(VENV)/.ready  ## tell what this machine lacks, and how to install it
 
 test: $(VENV)/.ready  ## run all tests, on real parts
 	@$(BIN)/python tests/support/machine.py
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 test-unit: $(VENV)/.ready  ## run the tests that need nothing but Python
 	@$(BIN)/pytest tests/unit tests/contracts $(PYTEST_ARGS)

@@ -44,7 +44,14 @@ def runtime_archive(slipway_stack: RunningStack, repository: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def slipway_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    running = RunningStack(Stack(tmp_path_factory.mktemp("slipway") / "state", fsync=False))
+    folder = tmp_path_factory.mktemp("slipway")
+    failpoints = folder / "failpoints"
+    stack = Stack(
+        folder / "state",
+        fsync=False,
+        service_environment={"SLIPWAY_FAILPOINTS": f"@{failpoints}"},
+    )
+    running = RunningStack(stack, failpoints=failpoints)
     running.start()
     yield running
     running.stop()

@@ -76,6 +76,7 @@ def client_thread():
 def crash_during(demo: Demo, service: str, work: Future[httpx2.Response]) -> httpx2.Response:
     """Wait for the service to die by its failpoint, start it again, and wait for the work."""
     wait_for(lambda: demo.running.has_ended(service), what=f"{service} to die")
+    demo.running.disarm()
     demo.running.restart(service)
     return work.result(90)
 
@@ -114,7 +115,7 @@ async def test_publish_survives_a_kill_at(
 ) -> None:
     version, content = sealed_probe
     service = service_of(failpoint)
-    demo.running.restart(service, failpoints=f"{failpoint}:kill")
+    demo.running.arm(failpoint)
 
     work = client_thread.submit(
         persistently, lambda http: http.put(f"/apps/probe/{version}", content=content), demo
@@ -184,7 +185,7 @@ async def test_launch_survives_a_kill_at(
 ) -> None:
     key = f"{failpoint}-{uuid.uuid4()}"
     service = service_of(failpoint)
-    demo.running.restart(service, failpoints=f"{failpoint}:kill")
+    demo.running.arm(failpoint)
 
     work = client_thread.submit(
         persistently,

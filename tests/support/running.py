@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 from slipway_local.stack import Stack
@@ -15,7 +16,9 @@ START_SECONDS = 300
 class RunningStack:
     """The stack for tests of any kind, synchronous or on a loop of their own."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, *, failpoints: Path | None = None) -> None:
+        """``failpoints`` is the file that the services of this stack look into."""
+        self._failpoints = failpoints
         self.stack = stack
         self._loop = asyncio.new_event_loop()
         # Children die with the thread that started them, so it must outlive all of them.
@@ -37,12 +40,18 @@ class RunningStack:
     def kill(self, name: str) -> None:
         self.call(self.stack.kill(name))
 
-    def restart(self, name: str, *, failpoints: str | None = None, **extra: str) -> None:
-        """Start again what was killed, with failpoints only if some are named."""
-        environment = dict(extra)
-        if failpoints is not None:
-            environment["SLIPWAY_FAILPOINTS"] = failpoints
+    def restart(self, name: str, **environment: str) -> None:
+        """Start again what was killed or ended."""
         self.call(self.stack.restart(name, extra_env=environment or None), seconds=120)
+
+    def arm(self, failpoint: str) -> None:
+        """Let the service that comes by this place next die there."""
+        assert self._failpoints is not None
+        self._failpoints.write_text(f"{failpoint}:kill")
+
+    def disarm(self) -> None:
+        assert self._failpoints is not None
+        self._failpoints.unlink(missing_ok=True)
 
     def has_ended(self, name: str) -> bool:
         """True once the process of a part is gone, by whatever hand."""

@@ -51,11 +51,13 @@ class Stack:
         settings: Settings | None = None,
         fsync: bool = True,
         preferred_ports: Mapping[str, int] | None = None,
+        service_environment: Mapping[str, str] | None = None,
     ) -> None:
         """``state_folder`` and ``settings`` come from the environment unless given.
 
         ``preferred_ports`` are tried at the first start, by name: ``gateway``,
-        ``gateway-health``, ``kafka``.
+        ``gateway-health``, ``kafka``. ``service_environment`` is set on top for each
+        service, and stays.
         """
         unknown = [name for name in parts if name not in PARTS]
         if unknown:
@@ -65,6 +67,7 @@ class Stack:
         self._definitions = tuple(services)
         self._fsync = fsync
         self._preferred = dict(preferred_ports or {})
+        self._service_environment = dict(service_environment or {})
         self._state = State(state_folder or self._settings.state_folder)
         self._lock: int | None = None
         self._ports = Ports(self._settings.cache_folder / "ports", {})
@@ -366,9 +369,12 @@ class Stack:
             folder=self._state.work,
             port=port,
             health_port=health_port,
-            environment=service_environment(
-                definition.name, self._around, port=port, health_port=health_port
-            ),
+            environment={
+                **service_environment(
+                    definition.name, self._around, port=port, health_port=health_port
+                ),
+                **self._service_environment,
+            },
             log=self._state.log(definition.name),
             record=self._record(run, definition.name),
             settings=self._settings,

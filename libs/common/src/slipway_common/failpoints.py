@@ -1,12 +1,14 @@
 """Named places where a test can make this process die, to prove that nothing is lost there.
 
 ``SLIPWAY_FAILPOINTS="packager.before-commit:kill@2"`` kills the process (SIGKILL, no clean-up)
-the second time it comes by. Without the variable a failpoint costs one dictionary look-up.
+the second time it comes by. ``@/some/file`` reads the same from a file at each pass, so that a
+test can arm a process that runs. Without the variable a failpoint costs one dictionary look-up.
 """
 
 import os
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 from slipway_common.errors import SlipwayError
 
@@ -32,10 +34,14 @@ def parse(text: str) -> dict[str, _Failpoint]:
     return points
 
 
-_points = parse(os.environ.get("SLIPWAY_FAILPOINTS", ""))
+_text = os.environ.get("SLIPWAY_FAILPOINTS", "")
+_file = Path(_text[1:]) if _text.startswith("@") else None
+_points = parse("" if _file is not None else _text)
 
 
 def failpoint(name: str) -> None:
+    if _file is not None and _file.exists():
+        _points.update(parse(_file.read_text()))
     point = _points.get(name)
     if point is None:
         return

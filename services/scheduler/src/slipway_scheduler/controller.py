@@ -71,7 +71,10 @@ class Controller:
         self._slots = asyncio.Semaphore(PARALLEL)
 
     def on_tombstone(self, key: str, headers: dict[str, str]) -> None:
-        self._released[UUID(key)] = UUID(headers[ACCOUNT_HEADER])
+        try:
+            self._released[UUID(key)] = UUID(headers[ACCOUNT_HEADER])
+        except (KeyError, ValueError):
+            logger.warning("a tombstone that does not say whose it is", key=key)
 
     async def step(self) -> Counter[str]:
         """Look at everything once; a session that cannot be acted on holds up no other."""

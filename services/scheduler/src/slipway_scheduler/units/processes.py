@@ -11,7 +11,8 @@ import resource
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -30,6 +31,7 @@ logger = structlog.get_logger(__name__)
 
 MEBI = 1024 * 1024
 OPEN_FILES = 4096
+RUNNER = (sys.executable, "-m", "slipway_runner")
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ")
 
 
@@ -43,8 +45,11 @@ class ProcessUnits(Units):
         environment: Mapping[str, str],
         lifeline: Path | None,
         task_grace: timedelta = timedelta(seconds=30),
+        command: Sequence[str] = RUNNER,
     ) -> None:
-        self._folder = folder
+        # Absolute and without links, as the system tells where a process works.
+        self._folder = folder.resolve()
+        self._command = command
         self._gateway_url = gateway_url
         self._token_for = token_for
         self._environment = environment
@@ -121,13 +126,13 @@ class ProcessUnits(Units):
     @override
     async def create(self, wanted: SessionWanted) -> None:
         records = Records(self._folder / str(wanted.session_id))
+        if self._observe(wanted.session_id, records) is not None:
+            return  # it is there already
         records.prepare(wanted, self._token_for(wanted))
         failpoint("scheduler.before-start")
         with records.log.open("ab") as log:
             child = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "slipway_runner",
+                *self._command,
                 cwd=records.folder,
                 env=self._runner_environment(wanted, records),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -193,7 +198,17 @@ class ProcessUnits(Units):
         child = self._children.pop(session_id, None)
         if child is not None:
             await child.wait()
-        await asyncio.to_thread(shutil.rmtree, self._folder / str(session_id), ignore_errors=True)
+        await asyncio.to_thread(_remove, self._folder / str(session_id))
+
+
+def _remove(folder: Path) -> None:
+    """End what the runner started and left behind, and delete what there is."""
+    for process in psutil.process_iter(["cwd"]):
+        place = process.info["cwd"]
+        if place is not None and Path(place).is_relative_to(folder):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _identity_of(pid: int) -> ProcessIdentity | None:
@@ -207,8 +222,16 @@ def _limit(pid: int, wanted: SessionWanted) -> None:
     """Bound what the session may use; what it starts inherits it."""
     memory = wanted.resources.memory_mib * MEBI
     try:
-        resource.prlimit(pid, resource.RLIMIT_DATA, (memory, memory))
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+        for kind, wanted_limit in (
+            (resource.RLIMIT_DATA, memory),
+            (resource.RLIMIT_NOFILE, OPEN_FILES),
+            (resource.RLIMIT_CORE, 0),
+        ):
+            _, allowed = resource.prlimit(pid, kind)
+            # Only root may raise what it was given.
+            limit = (
+                wanted_limit if allowed == resource.RLIM_INFINITY else min(wanted_limit, allowed)
+            )
+            resource.prlimit(pid, kind, (limit, limit))
     except ProcessLookupError:
         return  # it has ended; the next look sees why

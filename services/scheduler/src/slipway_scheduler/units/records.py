@@ -64,14 +64,16 @@ class Records:
 
     def identity(self) -> ProcessIdentity | None:
         found = _read(self.unit_path)
-        return None if found is None else ProcessIdentity(found["pid"], found["started"])
+        if found is None or not {"pid", "started"} <= found.keys():
+            return None
+        return ProcessIdentity(int(found["pid"]), float(found["started"]))
 
     def address(self) -> str | None:
         found = _read(self.ready_path)
-        return None if found is None else found["address"]
+        return None if found is None else found.get("address")
 
     def note_stopping(self, *, reason: EndReason, message: str) -> None:
-        if not self._stopping.exists():
+        if self.folder.exists() and not self._stopping.exists():
             note = {"reason": reason, "message": message, "since": utc_now().timestamp()}
             write_whole(self._stopping, json.dumps(note).encode())
 
@@ -86,7 +88,11 @@ class Records:
             return None
         peak = None if said is None else said.get("peakMemoryMib")
         source = stopped or said or {}
-        return Termination(EndReason(source["reason"]), source.get("message", ""), peak)
+        try:
+            reason = EndReason(source.get("reason"))
+        except ValueError:
+            reason = EndReason.APP_FAILED
+        return Termination(reason, str(source.get("message", "")), peak)
 
     def log_tail(self, *, size: int = 2000) -> str:
         try:
@@ -107,8 +113,12 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """None if it is not there, or is nothing that we or a runner would write.
+
+    An app can reach some of these files, and must not stop us looking at the others.
+    """
     try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
         return None
-    return found
+    return found if isinstance(found, dict) else None
