@@ -7,9 +7,11 @@ own host.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
+from unicodedata import category
+from urllib.parse import unquote_to_bytes
 
 import aiohttp
 from multidict import CIMultiDict
@@ -47,6 +49,8 @@ _WEBSOCKET = {
 COOKIE_PREFIX = "slipway"
 """Cookies of ours begin with this; no app sees or sets one."""
 
+_HALF_AN_ESCAPE = re.compile("%(?![0-9a-fA-F]{2})")
+
 _NORMAL_CLOSURE = 1000
 _GOING_AWAY = 1001
 _NEVER_SENT = {1005, 1006, 1015}
@@ -65,18 +69,27 @@ class Target:
 
 def safe_target_path(raw_path: bytes) -> str:
     """The path as it came, unless it holds what servers are known to read differently."""
-    text = raw_path.decode("ascii", errors="strict") if raw_path.isascii() else None
-    lowered = (text or "").lower()
+    text = raw_path.decode("ascii") if raw_path.isascii() else ""
+    lowered = text.lower()
     if (
-        text is None
-        or not text.startswith("/")
+        not text.startswith("/")
         or text.startswith("//")
-        or any(mark in lowered for mark in ("\\", "%00", "%2f", "%5c", "%25", ";"))
-        or any(ord(letter) <= ord(" ") for letter in text)
+        or any(mark in lowered for mark in ("\\", "%2f", "%5c", "%25", ";", "?", "#", " "))
         or any(part.replace("%2e", ".") in {".", ".."} for part in lowered.split("/"))
+        or _HALF_AN_ESCAPE.search(text)
+        or not _is_printable(unquote_to_bytes(text))
     ):
         raise UnsafePathError
     return text
+
+
+def _is_printable(decoded: bytes) -> bool:
+    """Also False of what is no UTF-8, such as a slash that was written in too many bytes."""
+    try:
+        text = decoded.decode()
+    except UnicodeDecodeError:
+        return False
+    return not any(category(letter) == "Cc" for letter in text)
 
 
 def request_headers(headers: Iterable[tuple[str, str]], target: Target) -> CIMultiDict[str]:
@@ -128,16 +141,17 @@ def response_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _own_host_cookie(value: str) -> str:
-    """A cookie for this host only; empty if it poses as one of ours or cannot be read."""
-    try:
-        jar = SimpleCookie(value)
-    except CookieError:
+    """A cookie for this host only; empty if it has no name or poses as one of ours.
+
+    Cut apart as browsers do it. One without a name would come back as its bare value, which may
+    look like any cookie.
+    """
+    cookie, *attributes = value.split(";")
+    name, sign, _ = cookie.partition("=")
+    if not sign or not name.strip() or _is_ours(cookie):
         return ""
-    morsels = list(jar.values())
-    if len(morsels) != 1 or _is_ours(morsels[0].key):
-        return ""
-    morsels[0]["domain"] = ""
-    return morsels[0].OutputString()
+    kept = [each for each in attributes if each.partition("=")[0].strip().lower() != "domain"]
+    return ";".join([cookie, *kept])
 
 
 async def forward_http(

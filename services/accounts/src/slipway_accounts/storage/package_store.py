@@ -26,13 +26,15 @@ _READY = """
     UPDATE packages
        SET state = 'ready', sha256 = $2, size_bytes = $3, blob = $4, facts = $5, reasons = '[]',
            judged_upload = $7, published_at = now()
-     WHERE id = $1 AND account_id = $6 AND state IN ('processing', 'rejected')
+     WHERE id = $1 AND account_id = $6
+       AND (state = 'processing' OR (state = 'rejected' AND judged_upload <> $7))
     RETURNING id
 """
 _REJECT = """
     UPDATE packages
        SET state = 'rejected', reasons = $2, judged_upload = $4
-     WHERE id = $1 AND account_id = $3 AND state IN ('processing', 'rejected')
+     WHERE id = $1 AND account_id = $3
+       AND (state = 'processing' OR (state = 'rejected' AND judged_upload <> $4))
 """
 _SELECT = f"SELECT {_COLUMNS} FROM packages WHERE id = $1 AND account_id = $2"
 _SELECT_PUBLISHED = f"""

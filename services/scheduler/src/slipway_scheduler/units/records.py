@@ -89,7 +89,7 @@ class Records:
         peak = None if said is None else said.get("peakMemoryMib")
         source = stopped or said or {}
         try:
-            reason = EndReason(source.get("reason"))
+            reason = EndReason(str(source.get("reason")))
         except ValueError:
             reason = EndReason.APP_FAILED
         return Termination(reason, str(source.get("message", "")), peak)

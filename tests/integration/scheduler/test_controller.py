@@ -1,0 +1,250 @@
+"""The controller: from what should run to what runs, at any moment and after any restart."""
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from integration.scheduler.memory_units import MemoryUnits
+from slipway_common.contracts.base import Event, utc_now
+from slipway_common.contracts.sessions import SessionWanted
+from slipway_common.errors import TransientError
+from slipway_scheduler.controller import Controller
+from slipway_scheduler.models import UnitPhase
+
+
+class Wanted:
+    """The wanted topic, as its reader holds it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Event] = {}
+        self.caught_up = asyncio.Event()
+        self.caught_up.set()
+
+    def want(self, session: SessionWanted) -> SessionWanted:
+        self.rows[str(session.session_id)] = session
+        return session
+
+
+class Told:
+    """What the mesh was told; refuses all of it while the broker is away."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.away = False
+
+    async def publish(self, event: Event) -> None:
+        if self.away:
+            raise TransientError("away")
+        self.events.append(event)
+
+    def of(self, session_id: UUID) -> list[str]:
+        return [
+            event.type.removeprefix("slipway.session.")
+            for event in self.events
+            if event.subject == session_id
+        ]
+
+
+class Place:
+    def __init__(self) -> None:
+        self.wanted = Wanted()
+        self.units = MemoryUnits()
+        self.told = Told()
+        self.controller = self.restart()
+
+    def restart(self, *, stop_grace: timedelta = timedelta(0)) -> Controller:
+        self.controller = Controller(self.wanted, self.units, self.told, stop_grace=stop_grace)
+        return self.controller
+
+    async def steps(self, count: int = 4) -> None:
+        for _ in range(count):
+            await self.controller.step()
+
+    def unwant(self, session: SessionWanted) -> None:
+        self.wanted.rows.pop(str(session.session_id), None)
+        self.controller.on_tombstone(
+            str(session.session_id), {"slipway_account": str(session.account_id)}
+        )
+
+
+@pytest.fixture
+def place() -> Place:
+    return Place()
+
+
+async def test_what_is_wanted_is_started_and_told_once(place: Place, wanted) -> None:
+    session = place.wanted.want(wanted())
+
+    await place.steps()
+
+    assert place.units.created == [session.session_id]
+    assert place.told.of(session.session_id) == ["starting", "running"]
+
+
+async def test_nothing_is_done_before_all_that_is_wanted_has_been_read(
+    place: Place, wanted
+) -> None:
+    running = wanted()
+    await place.units.create(running)
+    place.wanted.caught_up.clear()
+
+    await place.steps()
+
+    assert place.units.units[running.session_id].phase is UnitPhase.READY
+    assert place.told.events == []
+
+
+async def test_what_is_no_more_wanted_is_stopped_told_and_forgotten(place: Place, wanted) -> None:
+    session = place.wanted.want(wanted())
+    await place.steps()
+
+    place.unwant(session)
+    await place.steps()
+
+    assert place.units.units == {}
+    assert place.told.of(session.session_id) == ["starting", "running", "ended"]
+
+
+async def test_what_nobody_ever_wanted_is_removed(place: Place, wanted) -> None:
+    orphan = wanted()
+    await place.units.create(orphan)
+
+    await place.steps()
+
+    assert place.units.units == {}
+    assert place.told.of(orphan.session_id) == ["ended"]
+
+
+async def test_what_does_not_stop_is_killed_after_its_grace(place: Place, wanted) -> None:
+    session = place.wanted.want(wanted("stubborn"))
+    place.restart(stop_grace=timedelta(hours=1))
+    await place.steps()
+    place.unwant(session)
+    await place.steps()
+    assert place.units.units[session.session_id].phase is UnitPhase.STOPPING
+
+    place.restart(stop_grace=timedelta(0))
+    await place.steps()
+
+    assert place.units.units == {}
+    assert place.told.of(session.session_id)[-1] == "ended"
+
+
+@pytest.mark.parametrize(("app", "reason"), [("fails", "app-failed"), ("vanishes", "lost")])
+async def test_what_ends_by_itself_is_told_with_its_reason_and_not_started_again(
+    place: Place, wanted, app: str, reason: str
+) -> None:
+    session = place.wanted.want(wanted(app))
+
+    await place.steps(6)
+
+    assert place.units.created == [session.session_id]
+    assert place.told.of(session.session_id) == ["starting", "failed"]
+    assert place.told.events[-1].reason == reason  # type: ignore[attr-defined]
+    place.unwant(session)
+    await place.steps()
+    assert place.units.units == {}
+    assert place.told.of(session.session_id) == ["starting", "failed"]
+
+
+async def test_what_does_not_answer_in_time_is_ended(place: Place, wanted) -> None:
+    late = utc_now() - timedelta(seconds=181)
+    session = place.wanted.want(wanted("silent", admitted_at=late))
+
+    await place.steps()
+
+    assert place.told.of(session.session_id) == ["starting", "failed"]
+    assert place.told.events[-1].reason == "start-timeout"  # type: ignore[attr-defined]
+
+
+async def test_what_runs_longer_than_it_may_is_ended(place: Place, wanted) -> None:
+    session = place.wanted.want(
+        wanted(max_seconds=60, admitted_at=utc_now() - timedelta(seconds=61))
+    )
+
+    await place.steps()
+
+    assert place.told.of(session.session_id) == ["starting", "ended"]
+    assert place.told.events[-1].reason == "time-limit"  # type: ignore[attr-defined]
+
+
+async def test_after_a_restart_at_any_step_everything_is_told_at_least_once(
+    place: Place, wanted
+) -> None:
+    sessions = [place.wanted.want(wanted(app)) for app in ("obeys", "fails", "vanishes")]
+    for _ in range(4):
+        place.restart()
+        await place.controller.step()
+    assert sorted(place.units.created) == sorted(each.session_id for each in sessions)
+    for session in sessions:
+        place.unwant(session)
+    for _ in range(3):
+        place.restart()
+        await place.controller.step()
+    await place.steps()
+
+    assert place.units.units == {}
+    for session in sessions:
+        assert place.told.of(session.session_id)[-1] in {"ended", "failed"}
+
+
+async def test_while_the_mesh_is_away_nothing_is_forgotten_that_was_not_told(
+    place: Place, wanted
+) -> None:
+    session = place.wanted.want(wanted())
+    await place.steps()
+    place.told.away = True
+    place.unwant(session)
+
+    await place.steps(6)
+    assert place.units.units[session.session_id].phase is UnitPhase.GONE
+    place.told.away = False
+    await place.steps()
+
+    assert place.units.units == {}
+    assert place.told.of(session.session_id) == ["starting", "running", "ended"]
+
+
+async def test_the_end_of_what_never_ran_is_confirmed_once(place: Place, wanted) -> None:
+    session = wanted()
+
+    place.unwant(session)
+    await place.steps()
+
+    assert place.told.of(session.session_id) == ["ended"]
+
+
+async def test_one_that_cannot_be_acted_on_holds_up_no_other(place: Place, wanted) -> None:
+    class Broken(MemoryUnits):
+        async def create(self, wanted: SessionWanted) -> None:
+            if wanted.app_name == "broken":
+                raise OSError("no room")
+            await super().create(wanted)
+
+    place.units = Broken()
+    place.restart()
+    broken = place.wanted.want(wanted("broken"))
+    others = [place.wanted.want(wanted()) for _ in range(30)]
+
+    done = await place.controller.step()
+    await place.steps()
+
+    assert (done["Create"], done["Failed"]) == (30, 1)
+    assert all(place.told.of(each.session_id) == ["starting", "running"] for each in others)
+    assert place.told.of(broken.session_id) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "headers"),
+    [("no-uuid", {}), (str(uuid4()), {}), (str(uuid4()), {"slipway_account": "x"}), ("", {})],
+)
+async def test_a_tombstone_that_does_not_say_whose_it_is_changes_nothing(
+    place: Place, key: str, headers: dict[str, str]
+) -> None:
+    place.controller.on_tombstone(key, headers)
+
+    await place.steps()
+
+    assert place.told.events == []
