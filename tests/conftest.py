@@ -11,6 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+
+# Its plugin asks for it at the very end of a run; imported there, pytest would still rewrite it.
+import hypothesis  # noqa: F401
 import pytest
 
 from slipway_common.blobs.store import BlobStore

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from slipway_local.display import ProgressDisplay, doctor_table, status_table
 from slipway_local.doctor import examine
 from slipway_local.environment import DEMO_ACCOUNT, DEMO_ADMIN
 from slipway_local.errors import LocalError, MissingToolError, tail
+from slipway_local.processes import environment_of
 from slipway_local.secrets import Secrets
 from slipway_local.settings import Settings, read_settings, repository
 from slipway_local.stack import PARTS, Stack
@@ -226,14 +228,45 @@ def doctor() -> None:
 
 
 @app.command()
-def env() -> None:
-    """Print the addresses as shell exports: eval "$(python -m slipway_local env)"."""
+def env(
+    *,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Those of Kafka, PostgreSQL and Azurite as well.")
+    ] = False,
+) -> None:
+    """Print where Slipway is as a shell export: eval "$(python -m slipway_local env)"."""
     with _told():
-        found = read_status(State(read_settings().state_folder).status_file)
-        if found.supervisor is None or found.phase is not Phase.READY:
-            raise LocalError("the stack is not running; start it with: up")
+        found = _ready_status()
         for variable, word in found.exports.items():
-            typer.echo(f"export {variable}={word}")
+            if parts or variable == "SLIPWAY_URL":
+                typer.echo(f"export {variable}={word}")
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def operate(
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="COMMAND...", help="Such as: change-account --help")
+    ],
+) -> None:
+    """Run an operator's command of accounts, in the environment that accounts runs in.
+
+    operate create-account NAME --admin USER --password-file FILE
+    """
+    with _told():
+        pids = [part.pid for part in _ready_status().parts if part.name == "accounts" and part.pid]
+        environment = environment_of(pids[0]) if pids else {}
+        # Only accounts is told this: a number that has passed on is not taken for it.
+        if "SLIPWAY_ACCOUNTS_POSTGRES__DSN" not in environment:
+            raise LocalError("accounts is not running; see: status")
+    command = [sys.executable, "-m", "slipway_accounts", *arguments]
+    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+
+
+def _ready_status() -> Status:
+    found = read_status(State(read_settings().state_folder).status_file)
+    if found.supervisor is None or found.phase is not Phase.READY:
+        raise LocalError("the stack is not running; start it with: up")
+    return found
 
 
 @app.command()

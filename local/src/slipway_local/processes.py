@@ -81,6 +81,14 @@ def descendants(pid: int) -> list[Identity]:
     return [found for process in below if (found := identity_of(process.pid)) is not None]
 
 
+def environment_of(pid: int) -> dict[str, str]:
+    """What a process was started with; empty if it is gone, or somebody else's."""
+    try:
+        return psutil.Process(pid).environ()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return {}
+
+
 def working_in(folder: Path) -> list[int]:
     """Processes whose current folder this is, as far as we may know it."""
     wanted = str(folder.resolve())

@@ -37,6 +37,14 @@ VARIABLES = {
 }
 
 
+EXPORTED = {
+    "postgres": "SLIPWAY_LOCAL_POSTGRES",
+    "kafka": "SLIPWAY_LOCAL_KAFKA",
+    "azurite": "SLIPWAY_LOCAL_BLOBS",
+}
+"""Other names than above: a shell that has them must not take our parts for external ones."""
+
+
 def _unheard(_: Progress) -> None:
     """Report to nobody."""
 
@@ -163,11 +171,9 @@ class Stack:
             if isinstance(part, External):
                 continue
             if name == "azurite":
-                words[VARIABLES[name]] = (
-                    f'"$(cat {shlex.quote(str(self.secrets.blob_connection))})"'
-                )
+                words[EXPORTED[name]] = f'"$(cat {shlex.quote(str(self.secrets.blob_connection))})"'
             else:
-                words[VARIABLES[name]] = shlex.quote(part.address)
+                words[EXPORTED[name]] = shlex.quote(part.address)
         if "gateway" in self.names:
             words["SLIPWAY_URL"] = shlex.quote(self.gateway_url)
         return words

@@ -65,7 +65,7 @@ class TestStart:
         await asyncio.gather(*(world.tasks.start(ada, world.task()) for _ in range(6)))
 
         rows = await world.fetch("SELECT state FROM sessions WHERE kind = 'task'")
-        assert sorted(row["state"] for row in rows) == ["queued"] * 3 + ["starting"] * 3
+        assert sorted(row["state"] for row in rows) == ["starting"] * 3
 
 
 class TestAssign:

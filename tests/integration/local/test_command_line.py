@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from slipway_local.stack import VARIABLES
 from slipway_local.state import State
 from slipway_local.status import read_status
 
@@ -51,13 +52,18 @@ async def test_up_status_env_kill_up_again_down_and_clean(
     parts = {part["name"]: part for part in json.loads(output)["parts"]}
     assert {part["state"] for part in parts.values()} == {"running"}
 
-    code, output, _ = await command("env")
+    assert await command("env") == (0, "", "")
+    assert (await command("operate", "change-account", "x"))[0] == 1
+    code, output, _ = await command("env", "--parts")
     exports = dict(line.removeprefix("export ").split("=", 1) for line in output.splitlines())
-    assert exports["SLIPWAY_KAFKA_BOOTSTRAP"] == parts["kafka"]["address"]
+    assert exports["SLIPWAY_LOCAL_KAFKA"] == parts["kafka"]["address"]
     assert (state_folder / "secrets" / "blob-account-key").read_text() not in output
-    connection = await asyncpg.connect(exports["SLIPWAY_POSTGRES_DSN"].strip("'"))
+    connection = await asyncpg.connect(exports["SLIPWAY_LOCAL_POSTGRES"].strip("'"))
     await connection.execute("CREATE TABLE kept ()")
     await connection.close()
+
+    # A shell that has them can start the stack again, and does not take it for an external one.
+    assert not exports.keys() & VARIABLES.values()
 
     code, output, _ = await command("logs", "postgres")
     assert "ready to accept connections" in output
@@ -66,7 +72,7 @@ async def test_up_status_env_kill_up_again_down_and_clean(
     assert (await command("status"))[0] == 1
     code, output, errors = await command("up", "--parts-only")
     assert code == 0, errors
-    connection = await asyncpg.connect(exports["SLIPWAY_POSTGRES_DSN"].strip("'"))
+    connection = await asyncpg.connect(exports["SLIPWAY_LOCAL_POSTGRES"].strip("'"))
     assert await connection.fetchval("SELECT count(*) FROM kept") == 0
     await connection.close()
 
@@ -79,6 +85,32 @@ async def test_up_status_env_kill_up_again_down_and_clean(
     code, _, _ = await command("clean")
     assert code == 0
     assert contents(state_folder) == ["of somebody else"]
+
+
+async def test_an_operator_makes_an_account(command, tmp_path: Path) -> None:
+    code, _, errors = await command("up")
+    assert code == 0, errors
+    password = tmp_path / "password"
+    password.write_text("long enough, surely")
+    create = ("create-account", "acme", "--admin", "ann", "--password-file", str(password))
+
+    code, output, _ = await command("env")
+    assert code == 0
+    assert output.startswith("export SLIPWAY_URL=http://localhost:")
+    assert output.count("export") == 1
+    code, _, errors = await command("operate", *create, "--session-limit", "2")
+    assert code == 0, errors
+    code, _, errors = await command("operate", *create)
+    assert code == 1
+    assert "account acme exists already" in errors
+    code, output, _ = await command("operate", "change-account", "--help")
+    assert code == 0
+    assert "--no-queue" in output
+
+    await command("down")
+    code, _, errors = await command("operate", *create)
+    assert code == 1
+    assert "not running" in errors
 
 
 async def test_missing_tools_are_named_with_the_command_that_installs_them(

@@ -1,11 +1,14 @@
 """The web page: its document, the form with and without script, and the live channel."""
 
 import asyncio
+import contextlib
 import re
+from collections.abc import AsyncIterator
 from urllib.parse import urlencode
 
 import aiohttp
 import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from .conftest import EngineProcess, StartEngine, app_archive
 
@@ -65,7 +68,7 @@ async def test_page_has_its_form_and_nothing_from_elsewhere(
         async with engine.client.get("/") as answer:
             text = await answer.text()
             policy = answer.headers["content-security-policy"]
-        references = set(re.findall(r'(?:src|href|action|formaction)="([^"]*)"', text))
+        references = set(re.findall(r'(?:src|href|action|formaction)="([^"]*)"', text)) - {"data:,"}
         for reference in references - {"run?service=bake", "interrupt", "icon"}:
             if not reference.startswith("interrupt"):
                 async with engine.client.get(f"/{reference}") as asset:
@@ -173,3 +176,208 @@ async def test_other_sites_may_not_start_a_run(start_engine: StartEngine, archiv
             await engine.client.ws_connect("/live", headers=elsewhere)
 
     assert refused.status == 403
+
+
+PLAIN_MODEL = """
+from pydantic import BaseModel
+from slipway_open import App, Run, field
+
+app = App(title="Greetings")
+
+class Inputs(BaseModel):
+    name: str = field("World", "Name")
+    wait: bool = False
+
+@app.service("greet", title="Greet")
+def greet(run: Run, inputs: Inputs) -> dict:
+    run.log("greeting " + inputs.name)
+    model = run.highs()
+    model.addBinary()
+    while inputs.wait and not run.stop_requested():
+        pass
+    if inputs.name == "solver":
+        run.solve(model)
+    return {"text": "Hello", "parts": {"<name>": inputs.name}, "sizes": [1, 2.5]}
+"""
+
+
+@pytest.fixture
+def plain_archive() -> bytes:
+    return app_archive({"model.py": PLAIN_MODEL})
+
+
+async def greet(engine: EngineProcess, **values: str) -> None:
+    async with engine.client.post("/run", data=values, headers=JSON) as answer:
+        assert answer.status == 202
+
+
+async def test_result_without_views_is_shown_name_by_name(
+    start_engine: StartEngine, plain_archive: bytes
+) -> None:
+    async with start_engine(plain_archive, kind="webui") as engine:
+        await engine.until_loaded()
+        await greet(engine, name="Ada")
+        text = await until(engine, "completed")
+
+    assert "<dt>text</dt><dd>Hello</dd>" in text
+    assert "<dt>parts</dt><dd>{&quot;&lt;name&gt;&quot;:&quot;Ada&quot;}</dd>" in text
+    assert "<dt>sizes</dt><dd>[1,2.5]</dd>" in text
+    assert 'class="card plot-card" hidden' in text
+    assert 'href="icon"' not in text
+
+
+async def test_declared_result_is_not_shown_twice(
+    start_engine: StartEngine, archive: bytes
+) -> None:
+    async with start_engine(archive, kind="webui") as engine:
+        await engine.until_loaded()
+        await post_form(engine, {"amount": "2"})
+        text = await until(engine, "completed")
+
+    assert '<dl id="plain"></dl>' in text
+
+
+async def test_chart_of_the_search_comes_with_the_first_solution(
+    start_engine: StartEngine, plain_archive: bytes
+) -> None:
+    async with start_engine(plain_archive, kind="webui") as engine:
+        await engine.until_loaded()
+        await greet(engine, name="solver")
+        text = await until(engine, "completed")
+
+    assert 'class="card plot-card">' in text
+
+
+async def test_log_of_a_run_is_printed_unless_its_caller_reads_it(
+    start_engine: StartEngine, plain_archive: bytes
+) -> None:
+    async with start_engine(plain_archive, kind="webui") as engine:
+        await engine.until_loaded()
+        await engine.call("greet", {"name": "caller"})
+        await greet(engine, name="solver")
+        await until(engine, "completed")
+        printed = engine.output.read_text("utf-8").splitlines()
+        async with engine.client.get("/state") as answer:
+            shown = (await answer.json())["log"]
+
+    assert "greeting caller" not in printed
+    assert shown[0] == "greeting solver"
+    assert len(shown) > 1
+    assert [line for line in printed if line in shown] == shown
+
+
+async def test_unknown_field_of_a_form_is_named(start_engine: StartEngine, archive: bytes) -> None:
+    async with start_engine(archive, kind="webui") as engine:
+        await engine.until_loaded()
+        scripted = await post_form(engine, {"amount": "2", "amuont": "3"}, headers=JSON)
+        problem = await scripted.json(content_type=None)
+        plain = await (await post_form(engine, {"amount": "2", "amuont": "3"})).text()
+
+    assert (scripted.status, problem["errors"][0]["path"]) == (422, "/amuont")
+    assert "/amuont There is no such field. Known are: amount, wait." in plain
+
+
+async def test_cancelled_run_leaves_the_figures_of_the_one_before(
+    start_engine: StartEngine, archive: bytes
+) -> None:
+    async with start_engine(archive, kind="webui") as engine:
+        await engine.until_loaded()
+        await post_form(engine, {"amount": "2"})
+        await until(engine, "completed")
+        async with asyncio.timeout(10), engine.client.ws_connect("/live") as tab:
+            await tab.receive_json()
+            await post_form(engine, {"amount": "3", "wait": "true"})
+            await until(engine, "running")
+            await engine.client.post("/interrupt?scope=execution", headers=JSON)
+            messages = [await tab.receive_json() for _ in range(3)]
+        text = await until(engine, "cancelled")
+
+    assert messages[-1]["now"] == "cancelled"
+    assert messages[-1]["value"]["total"] == 1000.5
+    assert "problem" not in messages[-1]
+    assert "1,000.5 kg" in text
+    assert '<div id="problem" class="problem" role="alert" hidden>' in text
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
+        )
+        yield browser
+        await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def reachable(engine: EngineProcess) -> AsyncIterator[str]:
+    """Give an address for a browser, which has no way to a Unix socket."""
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = str(engine.folder.parent / "engine.sock")
+        inner_reader, inner_writer = await asyncio.open_unix_connection(path)
+        await asyncio.gather(carry(reader, inner_writer), carry(inner_reader, writer))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+
+
+async def open_page(browser: Browser, address: str) -> tuple[Page, list[str]]:
+    page = await browser.new_page()
+    mistakes: list[str] = []
+    page.on("console", lambda said: mistakes.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: mistakes.append(str(error)))
+    await page.goto(address)
+    await expect(page.locator("body[data-live]")).to_be_visible()
+    return page, mistakes
+
+
+async def test_browser_shows_a_plain_result_and_a_cancelled_run(
+    start_engine: StartEngine, plain_archive: bytes, browser: Browser
+) -> None:
+    async with start_engine(plain_archive, kind="webui") as engine:
+        await engine.until_loaded()
+        async with reachable(engine) as address:
+            page, mistakes = await open_page(browser, address)
+            await expect(page.locator("#plot-card")).to_be_hidden()
+            await page.fill("[name=name]", "Ada")
+            await page.click("#run")
+            await expect(page.locator("#plain")).to_contain_text('{"<name>":"Ada"}')
+            await page.check("[name=wait]")
+            await page.click("#run")
+            await page.click("#cancel")
+            await expect(page.locator("#status-text")).to_contain_text("Cancelled")
+            await expect(page.locator("#plain")).to_contain_text("Hello")
+            await expect(page.locator("#problem")).to_be_hidden()
+            await expect(page.locator("#plot-card")).to_be_hidden()
+            await page.close()
+
+    assert mistakes == []
+
+
+@pytest.mark.parametrize("status", [409, 503])
+async def test_browser_says_that_the_session_is_over(
+    start_engine: StartEngine, plain_archive: bytes, browser: Browser, status: int
+) -> None:
+    async with start_engine(plain_archive, kind="webui") as engine:
+        await engine.until_loaded()
+        async with reachable(engine) as address:
+            page, _ = await open_page(browser, address)
+            await page.route("**/*", lambda route: route.fulfill(status=status))
+            engine.process.kill()
+            toast = page.locator("#toast")
+            await expect(toast).to_contain_text("Trying again")
+            await expect(toast).to_have_text(
+                "This session is over. Launch the app again from the portal.", timeout=15_000
+            )
+            await page.close()

@@ -35,6 +35,12 @@ def test_help_names_the_exit_codes(slipway: Command) -> None:
         assert "Exit codes" in slipway(*command, "--help").stdout
 
 
+def test_help_says_how_a_text_is_set_that_looks_like_json(slipway: Command) -> None:
+    words = "".join(slipway("run", "--help").stdout.split())
+
+    assert "--set'name=\"5\"'" in words.replace("│", "")
+
+
 def test_log_on_is_kept_for_its_owner_alone(
     stranger: Command, server: FakeServer, platform: FakePlatform, config: Path
 ) -> None:
@@ -149,6 +155,18 @@ def test_problem_is_shown_and_is_the_exit_code(
     for words in (code.title, "What to do.", code.type):
         assert words in spoken.stderr
     assert json.loads(parsed.stdout)["problem"]["type"] == code.type
+
+
+def test_log_on_is_asked_for_once(
+    stranger: Command, slipway: Command, server: FakeServer, platform: FakePlatform
+) -> None:
+    platform.script("GET", "/me", refusal(Code.UNAUTHENTICATED))
+    nowhere = stranger("whoami")
+    without_key = Command({**stranger.env, "SLIPWAY_URL": server.url})("whoami")
+
+    for result in (nowhere, without_key, slipway("whoami")):
+        assert result.exit_code == 3
+        assert result.stderr.lower().count("run slipway login") == 1
 
 
 def test_wrong_password_is_refused(stranger: Command, server: FakeServer) -> None:
@@ -280,6 +298,16 @@ def test_bad_project_is_told_line_by_line(slipway: Command, project: Path) -> No
     assert "- The icon icon.svg does not exist." in result.stderr
 
 
+def test_syntax_error_is_told_with_its_line(slipway: Command, project: Path) -> None:
+    (project / "model.py").write_text("x = 1\ndef f(:\n")
+
+    for command in ("pack", "publish"):
+        result = slipway(command, project)
+
+        assert result.exit_code == 2
+        assert "- model.py, line 2: invalid syntax" in result.stderr
+
+
 def verdict(platform: FakePlatform, state: str, **more: object) -> dict:
     package = package_view("processing")
     return platform.add("packages", package, [{**package, "state": state, "revision": 2, **more}])
@@ -329,18 +357,19 @@ def test_publishing_other_content_needs_another_version(
     result = slipway("publish", project)
 
     assert result.exit_code == 5
-    assert "raise version" in result.stderr
+    assert result.stderr.count("raise version in slipway.toml") == 1
 
 
 def test_conflict_of_an_upload_tells_to_raise_the_version(
     slipway: Command, platform: FakePlatform, project: Path
 ) -> None:
-    platform.script("PUT", "/apps/depots/1.0.0", refusal(Code.VERSION_EXISTS))
+    refused = refusal(Code.VERSION_EXISTS, "It is published already. Raise the version.")
+    platform.script("PUT", "/apps/depots/1.0.0", refused)
 
     result = slipway("publish", project)
 
     assert result.exit_code == 5
-    assert "raise version in slipway.toml" in result.stderr
+    assert result.stderr.lower().count("raise") == 1
 
 
 def test_packed_app_and_runtime_are_published(
@@ -415,6 +444,14 @@ def test_session_is_named_by_how_its_id_starts(slipway: Command, platform: FakeP
     assert slipway("stop", session["id"][:8]).exit_code == 0
     assert slipway("stop", twins[0]["id"][:6]).exit_code == 2
     assert slipway("stop", "ffffffff").exit_code == 4
+
+
+def test_stop_says_that_it_is_under_way(slipway: Command, platform: FakePlatform) -> None:
+    running = platform.add("sessions", session_view("running"))["id"]
+    over = platform.add("sessions", session_view("ended"))["id"]
+
+    assert slipway("stop", running).stdout == f"Stopping session {running[:8]}.\n"
+    assert slipway("stop", over).stdout == f"Session {over[:8]}: ended\n"
 
 
 def test_log_is_followed(slipway: Command, platform: FakePlatform) -> None:
@@ -540,6 +577,7 @@ def test_second_interrupt_leaves_the_task(slipway: Command, platform: FakePlatfo
 
     assert process.returncode == 130
     assert stdout == ""
+    assert "goes on until it has its best result" in stderr
     assert f"slipway interrupt {task['id'][:8]}" in stderr
     assert "Traceback" not in stderr
 

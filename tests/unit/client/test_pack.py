@@ -176,6 +176,60 @@ def test_bad_description_is_told(project: Path, old: str, new: str, message: str
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"x = 1\ndef f(:\n", "lib/er.py, line 2: invalid syntax (Python 3."),
+        (b"return 1\n", "lib/er.py, line 1: 'return' outside function (Python 3."),
+        (b"x = '\xff'\n", "lib/er.py, line 1: "),
+        (b"x = 1\0", "lib/er.py"),
+    ],
+)
+def test_file_that_does_not_compile_is_told(project: Path, content: bytes, message: str) -> None:
+    (project / "lib").mkdir()
+    (project / "lib" / "er.py").write_bytes(content)
+
+    with pytest.raises(ProjectError) as caught:
+        pack(project)
+
+    [fault] = caught.value.faults
+    assert message in fault
+
+
+def test_compiling_runs_nothing_and_leaves_nothing(
+    project: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    before = {*project.rglob("*")}
+    # An escape that is worth a warning is no error.
+    (project / "model.py").write_text("app = '\\d'\nraise SystemExit\n")
+
+    with pack(project):
+        assert {*project.rglob("*")} == before
+    assert not recwarn.list
+
+
+def test_file_that_is_not_packed_need_not_compile(project: Path) -> None:
+    (project / "draft.py").write_text("def f(:")
+    replace(project, "[model]", '[pack]\nexclude = ["draft.py"]\n[model]')
+
+    with pack(project) as app:
+        assert "draft.py" not in [file.name for file in app.files]
+
+
+def test_pattern_that_nobody_wrote_is_not_told(project: Path) -> None:
+    replace(project, 'icon = "icon.svg"\n', "")
+    (project / "data" / "stédten.json").unlink()
+    (project / "icon.svg").unlink()
+    (project / "model.py").unlink()
+
+    with pytest.raises(ProjectError) as caught:
+        pack(project)
+
+    assert caught.value.faults == (
+        "slipway.toml: [model] entry is 'model:app', and there is no model.py.",
+    )
+
+
 def test_bad_files_are_told_all_at_once(project: Path) -> None:
     (project / "icon.svg").write_bytes(b"x" * (256 * 1024 + 1))
     (project / "slipway.json").write_text("{}")

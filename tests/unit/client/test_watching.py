@@ -1,7 +1,13 @@
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from typing import Any
+
 import pytest
 from starlette.responses import JSONResponse
 
 from slipway_client import AsyncSlipway, Slipway, SlipwayProblem, UnreachableError
+from slipway_client.portal import Portal
 from slipway_common.contracts.problems import Code
 from unit.client.conftest import QUICK
 from unit.client.fake_platform import (
@@ -125,3 +131,27 @@ def test_log_is_followed_to_its_last_line(client: Slipway, platform: FakePlatfor
     pieces = list(client.sessions.follow(session["id"]))
 
     assert pieces == ["one\n", "two\n"]
+
+
+def test_interrupt_while_a_call_is_handed_over_leaves_nothing_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def endless() -> AsyncGenerator[None, None]:
+        await asyncio.sleep(60)
+        yield
+
+    hand_over = asyncio.run_coroutine_threadsafe
+
+    def interrupted(*args: Any) -> None:
+        hand_over(*args)
+        time.sleep(0.1)
+        raise KeyboardInterrupt
+
+    portal, feed = Portal(), endless()
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        portal.call(anext(feed))
+    monkeypatch.undo()
+
+    portal.call(feed.aclose())
+    portal.close()

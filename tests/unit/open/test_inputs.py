@@ -5,7 +5,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 import pytest
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slipway_open import App, Run, field
 from slipway_open.forms import FieldKind, form_fields, read_form
@@ -160,3 +160,54 @@ def test_two_services_of_one_name_are_refused() -> None:
 
     with pytest.raises(ValueError, match="two services"):
         app.service("same")(lambda _run: {})
+
+
+@pytest.mark.parametrize(
+    ("values", "path", "known"),
+    [
+        ({"cuont": 3}, "/cuont", "Known are: count, rate,"),
+        ({"cuont": 3, "count": 4}, "/cuont", "Known are: count, rate,"),
+        ({"rows": [{"name": "a", "weight": 1, "wieght": 2}]}, "/rows/0/wieght", "name, weight."),
+    ],
+    ids=["alone", "beside a right one", "inside a table"],
+)
+def test_unknown_field_is_refused_by_name(values, path, known) -> None:
+    with pytest.raises(InputInvalidError) as caught:
+        service_of().validate(values)
+
+    assert [error.path for error in caught.value.errors] == [path]
+    assert known in caught.value.errors[0].message
+
+
+def test_unknown_field_is_named_beside_the_missing_one() -> None:
+    class Named(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        name: str = Field(alias="called")
+
+    app = App(title="Test")
+
+    @app.service("greet")
+    def greet(run: Run, inputs: Named) -> dict[str, str]:
+        return {}
+
+    with pytest.raises(InputInvalidError) as caught:
+        app.services["greet"].validate({"nam": "Ada"})
+
+    assert [(error.path, error.message) for error in caught.value.errors] == [
+        ("/nam", "There is no such field. Known are: called."),
+        ("/called", "Field required"),
+    ]
+
+
+@pytest.mark.parametrize("extra", ["ignore", "allow"])
+def test_author_may_let_unknown_fields_pass(extra) -> None:
+    class Open(BaseModel):
+        model_config = ConfigDict(extra=extra)
+
+    app = App(title="Test")
+
+    @app.service("take")
+    def take(run: Run, inputs: Open) -> dict[str, str]:
+        return {}
+
+    assert app.services["take"].validate({"anything": 1}) is not None

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import math
 from datetime import timedelta
 from types import SimpleNamespace
 
 import highspy
 import pytest
+from pydantic import BaseModel
 
 from slipway_open import App, InfeasibleError, NoSolutionError, Run
 from slipway_open.control import RunControl, Scope
@@ -223,3 +225,59 @@ async def test_exit_of_the_model_ends_the_run_only() -> None:
     _, end = await end_of(work)
 
     assert end.problem.type is ProblemType.PROCEDURE_FAILED
+
+
+async def test_text_that_cannot_be_sent_is_replaced() -> None:
+    def work(run: Run) -> dict[str, object]:
+        run.log("a\ud800b\0c")
+        run.progress(math.nan, "\udfff")
+        return {"text": "\ud800", "\0": ["\udc00"]}
+
+    told, end = await end_of(work)
+
+    lines = [json.loads(line.to_json()) for line in (*told, end)]
+    assert lines[0]["text"] == "a?b\N{REPLACEMENT CHARACTER}c"
+    assert lines[1]["message"] == "?"
+    assert lines[2]["value"] == {"text": "?", "\N{REPLACEMENT CHARACTER}": ["?"]}
+
+
+async def test_exception_with_text_that_cannot_be_sent_is_a_failure() -> None:
+    class StrangeError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    def surrogate(run: Run) -> dict[str, int]:
+        raise ValueError("half \ud800\0")
+
+    def wordless(run: Run) -> dict[str, int]:
+        raise StrangeError
+
+    for work, detail in ((surrogate, "ValueError: half ?"), (wordless, "StrangeError")):
+        _, end = await end_of(work)
+        assert json.loads(end.to_json())["problem"]["detail"].startswith(detail)
+
+
+class Measured(BaseModel):
+    value: float
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("typed", [False, True])
+async def test_result_that_is_not_finite_fails_by_its_key(number, typed) -> None:
+    row = Measured(value=number) if typed else {"value": number}
+
+    _, end = await end_of(lambda _run: {"rows": [{"value": 1.0}, row]})
+
+    assert end.problem.type is ProblemType.PROCEDURE_FAILED
+    assert "no finite number at /rows/1/value" in end.problem.detail
+
+
+async def test_message_that_is_far_too_long_is_cut() -> None:
+    def work(run: Run) -> dict[str, int]:
+        run.log("ü" * 100_000)
+        raise ValueError("x" * 100_000)
+
+    told, end = await end_of(work)
+
+    assert told[0].text == "ü" * 4096 + "…"
+    assert len(end.problem.detail) == 8193

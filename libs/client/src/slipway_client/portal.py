@@ -27,16 +27,21 @@ class Portal:
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Wait for the result. An interrupt of the caller cancels the coroutine first."""
+        begun = asyncio.Event()
         ended = threading.Event()
 
         async def supervised() -> T:
             try:
+                await begun.wait()
                 return await coroutine
             finally:
+                coroutine.close()
                 ended.set()
 
         future = asyncio.run_coroutine_threadsafe(supervised(), self._loop)
         try:
+            # An interrupt before this line finds nothing running that could not be cancelled.
+            self._loop.call_soon_threadsafe(begun.set)
             return future.result()
         except BaseException:
             # A generator must not be closed while it still runs, so wait for its last step.

@@ -6,7 +6,9 @@ that the author wrote.
 
 import difflib
 import re
+import sys
 import tomllib
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -126,7 +128,8 @@ def read_project(folder: Path) -> Project:
     tables = _read_tables(folder)
     files, faults = _choose_files(folder, tables.pack)
     faults += [*_service_faults(tables), *_entry_faults(folder, tables, files)]
-    faults += [*_icon_faults(folder, tables, files), *_name_faults(files), *_size_faults(files)]
+    faults += [*_icon_faults(folder, tables, files), *_syntax_faults(files)]
+    faults += [*_name_faults(files), *_size_faults(files)]
     if faults:
         raise ProjectError(faults)
     return Project(folder=folder, tables=tables, files=tuple(files))
@@ -209,7 +212,7 @@ def _choose_files(folder: Path, rules: PackTable) -> tuple[list[ProjectFile], li
     faults += [
         f"{PROJECT_FILE}: [pack] include has {pattern!r}, which no file matches."
         for pattern in rules.include
-        if pattern not in used
+        if pattern not in used and "include" in rules.model_fields_set
     ]
     return files, faults
 
@@ -247,6 +250,21 @@ def _entry_faults(
     yield (
         f"{PROJECT_FILE}: [model] entry is {tables.model.entry!r}, and there is no {candidates[0]}."
     )
+
+
+def _syntax_faults(files: Sequence[ProjectFile]) -> Iterable[str]:
+    """Compile what will be compiled; nothing of it is run or kept."""
+    release = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    for file in files:
+        if file.path.suffix != ".py":
+            continue
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                compile(file.source.read_bytes(), str(file.path), "exec", dont_inherit=True)
+        except SyntaxError as error:
+            yield f"{file.path}, line {error.lineno or 1}: {error.msg} ({release})."
+        except ValueError as error:
+            yield f"{file.path}: {error} ({release})."
 
 
 def _icon_faults(

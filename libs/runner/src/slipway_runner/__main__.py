@@ -1,6 +1,8 @@
 """Run one session."""
 
 import asyncio
+import os
+import signal
 
 from slipway_common import logs
 from slipway_common.settings import LogSettings
@@ -12,6 +14,8 @@ def main() -> None:
     settings = Settings()
     logs.configure(LogSettings(), service="runner")
     asyncio.run(app.run(settings))
+    # Whatever the app has started in our process group ends with the session, and so do we.
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,10 @@ async def _serve(settings: Settings, home: Home, log: SessionLog) -> Ending:
             return await _until_done(settings, home, log, engine, front, kind)
     except (EngineError, packages.PackageDamagedError, ProblemError) as error:
         return Ending(EndReason.APP_FAILED, str(error))
+    except Exception as error:
+        # Whatever an app makes us trip over must end as a sentence, not as a silence.
+        logger.exception("the session failed")
+        return Ending(EndReason.APP_FAILED, f"The session failed: {type(error).__name__}.")
 
 
 async def _start(

@@ -22,6 +22,7 @@ logger = structlog.get_logger(__name__)
 START_SECONDS = 150.0
 LOOK_SECONDS = 0.05
 STOP_SECONDS = 5.0
+LAST_LINES_SECONDS = 1.0
 MAX_LINE_BYTES = 256 * 1024 * 1024
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ")
 _PR_SET_PDEATHSIG = 1
@@ -39,6 +40,16 @@ _prctl = ctypes.CDLL(None).prctl
 def _die_with_parent() -> None:
     """An engine whose runner is gone serves nobody, and nobody would end it."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _parse(line: bytearray) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise EngineError("The engine said something that cannot be understood.") from error
+    if not isinstance(found, dict) or not isinstance(found.get("type"), str):
+        raise EngineError("The engine said something that cannot be understood.")
+    return found
 
 
 class Engine:
@@ -143,15 +154,17 @@ class Engine:
                 problem = json.loads(await answer.read())
                 yield {"type": "failure", "problem": problem}
                 return
-            buffer = bytearray()
+            line = bytearray()
             async for chunk in answer.content.iter_any():
-                buffer += chunk
-                if len(buffer) > MAX_LINE_BYTES:
+                # Only what is new is looked at: a result may come in very many chunks.
+                *whole, rest = chunk.split(b"\n")
+                for part in whole:
+                    line += part
+                    yield _parse(line)
+                    line.clear()
+                line += rest
+                if len(line) > MAX_LINE_BYTES:
                     raise EngineError("The result is too large.")
-                *lines, rest = buffer.split(b"\n")
-                for line in lines:
-                    yield json.loads(line)
-                buffer = bytearray(rest)
 
     async def interrupt(self, scope: Literal["solve", "execution"]) -> None:
         async with self.http.post(
@@ -174,6 +187,10 @@ class Engine:
             except TimeoutError:
                 self.kill()
                 await self._process.wait()
+        # A child of the app may hold the pipes open for as long as it likes.
+        _, left = await asyncio.wait(self._readers, timeout=LAST_LINES_SECONDS)
+        for reader in left:
+            reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
         await self.http.close()
 

@@ -21,6 +21,7 @@ PATIENCE_SECONDS = 1800.0
 """How long home may be away before a session gives up on telling it something."""
 
 CALL_SECONDS = 15.0
+SLOWEST_BYTES_PER_SECOND = 1024 * 1024
 _CHUNK = 1024 * 1024
 
 
@@ -77,7 +78,11 @@ class Home:
 
     async def complete(self, task_id: UUID, response: bytes, *, outcome: str) -> None:
         await self._call(
-            "PUT", f"/tasks/{task_id}/response", params={"outcome": outcome}, data=response
+            "PUT",
+            f"/tasks/{task_id}/response",
+            params={"outcome": outcome},
+            data=response,
+            seconds=CALL_SECONDS + len(response) / SLOWEST_BYTES_PER_SECOND,
         )
 
     async def fail(self, task_id: UUID, problem: dict[str, Any]) -> None:

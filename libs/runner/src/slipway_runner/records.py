@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from slipway_common.contracts.sessions import EndReason
+from slipway_common.text import storable_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def write_termination(path: Path, ending: Ending) -> None:
         path,
         {
             "reason": ending.reason,
-            "message": ending.message[:2000],
+            "message": storable_message(ending.message),
             "peakMemoryMib": (own + engine) // 1024,
         },
     )

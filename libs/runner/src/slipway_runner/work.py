@@ -6,11 +6,13 @@ from typing import Any, Literal
 from uuid import UUID
 
 import structlog
+from pydantic import ValidationError
 
 from slipway_common.contracts.internal import Assignment
 from slipway_common.contracts.problems import Code, ProblemError, problem
 from slipway_common.contracts.sessions import EndReason
 from slipway_common.contracts.views import InterruptScope, Progress
+from slipway_common.text import storable_json, storable_message
 from slipway_runner.engine import Engine, EngineError
 from slipway_runner.home import Home
 from slipway_runner.log import SessionLog
@@ -103,14 +105,21 @@ class TaskRun:
         async for line in self._engine.run(self._service, body, task_id=self._task_id):
             match line["type"]:
                 case "progress":
-                    self._progress = Progress.model_validate(line)
+                    self._note(line)
                 case "log":
-                    self._log.add(line["text"])
+                    self._log.add(str(line.get("text", "")))
                 case _:
                     last = line
         if last is None:
             raise EngineError("The engine ended a procedure without a result.")
         return last
+
+    def _note(self, line: dict[str, Any]) -> None:
+        try:
+            self._progress = Progress.model_validate(storable_json(line))
+        except ValidationError as error:
+            # What an app says of its progress is its own affair; the run goes on.
+            self._log.add(f"progress that cannot be shown: {error.errors()[0]['msg']}")
 
     async def _tell(self, last: dict[str, Any]) -> None:
         import json
@@ -125,34 +134,43 @@ class TaskRun:
         elif self._timed_out:
             await self._home.fail(self._task_id, self._time_limit_problem())
         else:
-            await self._home.fail(self._task_id, last["problem"])
+            await self._home.fail(self._task_id, _stated(last))
 
     def _time_limit_problem(self) -> dict[str, Any]:
         detail = f"It may take {self._limit:.0f} seconds, and had no result by then."
         return problem(Code.TASK_TIME_LIMIT, detail).problem.model_dump(exclude_none=True)
 
     async def _report(self) -> None:
-        """Tell progress, hear wishes, and keep the time, until the run is over."""
-        started = time.monotonic()
+        """Tell progress and hear wishes, and keep the time whether home answers or not."""
+        talk = asyncio.create_task(self._talk_to_home())
+        try:
+            await self._keep_time()
+        finally:
+            talk.cancel()
+            await asyncio.gather(talk, return_exceptions=True)
+
+    async def _talk_to_home(self) -> None:
         while True:
             await asyncio.sleep(REPORT_SECONDS)
-            elapsed = time.monotonic() - started
-            if elapsed > self._limit:
-                self._timed_out = True
-                await self._ask("solve")
-            if elapsed > self._limit + self._grace:
-                await self._ask("execution")
-            if elapsed > self._limit + self._grace + GIVE_UP_SECONDS:
-                await self._home.fail(self._task_id, self._time_limit_problem())
-                self._engine.give_up("A task went on beyond its time limit.")
-                return
             try:
                 instruction = await self._home.progress(self._task_id, self._progress)
-            except ProblemError:
-                await self._ask("execution")
+            except ProblemError as error:
+                if error.slug in _OVER:
+                    await self._ask("execution")
                 continue
             if instruction.interrupt is not None:
                 await self._ask(instruction.interrupt)
+
+    async def _keep_time(self) -> None:
+        """Stop the solver at the limit, the procedure after its grace, the engine at last."""
+        await asyncio.sleep(self._limit)
+        self._timed_out = True
+        await self._ask("solve")
+        await asyncio.sleep(self._grace)
+        await self._ask("execution")
+        await asyncio.sleep(GIVE_UP_SECONDS)
+        await self._home.fail(self._task_id, self._time_limit_problem())
+        self._engine.give_up("A task went on beyond its time limit.")
 
     async def _ask(self, scope: Literal["solve", "execution"]) -> None:
         if scope in self._asked:
@@ -164,3 +182,17 @@ class TaskRun:
         except (OSError, TimeoutError):
             # An engine that does not even answer this is killed when its time is up.
             logger.warning("the engine did not take the interrupt", scope=scope)
+
+
+def _stated(last: dict[str, Any]) -> dict[str, Any]:
+    """The engine's own problem, in a form that can be stored and shown."""
+    stated = last.get("problem")
+    found: dict[str, Any] = storable_json(stated) if isinstance(stated, dict) else {}
+    kind, title = found.get("type"), found.get("title")
+    if not isinstance(kind, str) or not isinstance(title, str):
+        return problem(Code.TASK_FAILED, "The engine gave no reason.").problem.model_dump()
+    return found | {
+        "type": kind[:200],
+        "title": title[:200],
+        "detail": storable_message(str(found.get("detail", ""))),
+    }

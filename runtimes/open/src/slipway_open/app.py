@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from slipway_open.inputs import field_errors
+from slipway_open.inputs import field_errors, json_pointer, unknown_fields, unknown_inside
 from slipway_open.page import Page
 from slipway_open.problems import InputInvalidError
 from slipway_open.run import Run
+from slipway_open.text import infinite_at, sendable_json
 
 Procedure = TypeVar("Procedure", bound=Callable[..., Any])
 
@@ -40,21 +41,34 @@ class Service:
 
     def validate(self, values: Mapping[str, Any]) -> BaseModel:
         """Raise ``InputInvalidError`` with one entry for each value that does not fit."""
+        unknown = unknown_fields(self.inputs, values)
         try:
-            return self.inputs.model_validate(values)
+            inputs = self.inputs.model_validate(values)
         except ValidationError as error:
-            raise InputInvalidError(*field_errors(error)) from error
+            named = {entry.path for entry in unknown}
+            found = [entry for entry in field_errors(error) if entry.path not in named]
+            raise InputInvalidError(*unknown, *found) from error
+        unknown = unknown_inside(inputs, values)
+        if unknown:
+            raise InputInvalidError(*unknown)
+        return inputs
 
     def call(self, run: Run, inputs: BaseModel) -> dict[str, Any]:
         """Run the procedure, and give its result as it will stand in JSON."""
         value = self.procedure(run, inputs) if self.takes_inputs else self.procedure(run)
         try:
-            plain = self.result.dump_python(value, mode="json", by_alias=True)
+            # Only the first of the two still knows what is no number: JSON makes it null.
+            place = infinite_at(self.result.dump_python(value, by_alias=True))
+            plain = self.result.dump_python(sendable_json(value), mode="json", by_alias=True)
         except PydanticSerializationError as error:
             raise TypeError(f"the result of {self.name!r} is no JSON: {error}") from None
         if not isinstance(plain, dict):
             raise TypeError(f"the result of {self.name!r} must be an object with named fields")
-        return plain
+        if place is not None:
+            raise ValueError(
+                f"the result of {self.name!r} has no finite number at {json_pointer(place)}"
+            )
+        return dict(sendable_json(plain))
 
 
 @dataclass(slots=True)

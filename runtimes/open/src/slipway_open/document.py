@@ -19,6 +19,7 @@ WORDS: Mapping[str, str] = {
     "solving": "Solving",
     "completed": "Completed",
     "interrupted": "Stopped, best solution kept",
+    "cancelled": "Cancelled",
     "failed": "Failed",
 }
 ACTIVE = frozenset({"running", "solving"})
@@ -45,6 +46,8 @@ def document(
     return template.substitute(
         title=escape(ready.app.title),
         description=escape(ready.app.description),
+        # Without a link, a browser would ask for an icon of its own accord.
+        icon_link="icon" if ready.manifest.icon else "data:,",
         icon='<img class="icon" src="icon" alt="" width="40" height="40">'
         if ready.manifest.icon
         else "",
@@ -67,6 +70,9 @@ def document(
         active="" if active else " hidden",
         problem=problem_box(shown_problem),
         figures=figure_tiles(page.figures, value),
+        figures_hidden=" hidden" if is_undeclared(page, value) else "",
+        plain=plain_result(value if is_undeclared(page, value) else {}),
+        plot_hidden="" if was_searched(state) else " hidden",
         tables="\n".join(
             result_table(table.key, table.title, table.columns, value) for table in page.tables
         ),
@@ -82,7 +88,7 @@ def status_text(state: Mapping[str, Any]) -> str:
     if "elapsed" in state:
         parts.append(f"{state['elapsed']:.1f} s")
     gap = state.get("progress", {}).get("gap")
-    if gap is not None:
+    if gap is not None and state["state"] not in {"failed", "cancelled"}:
         parts.append(f"gap {gap * 100:.2f} %")
     return " · ".join(parts)
 
@@ -105,6 +111,41 @@ def figure_tiles(figures: Sequence[Figure], value: Mapping[str, Any]) -> str:
         f'<dd data-key="{escape(figure.key)}">{escape(_shown(value, figure))}</dd></div>'
         for figure in figures
     )
+
+
+def is_undeclared(page: Page, value: Mapping[str, Any]) -> bool:
+    """Say whether there is a result and no view of the page shows anything of it."""
+    keys = [figure.key for figure in page.figures] + [table.key for table in page.tables]
+    keys += [layer.key for layer in page.map.points] if page.map else []
+    return bool(value) and all(value_at(value, key) is None for key in keys)
+
+
+def was_searched(state: Mapping[str, Any]) -> bool:
+    """Say whether a solver has come up with a solution or a bound."""
+    return any(
+        objective is not None or bound is not None
+        for _, objective, bound, _ in state.get("points", ())
+    )
+
+
+def plain_result(value: Mapping[str, Any]) -> str:
+    """Write a result that the page has no views for, name by name."""
+    return "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(_plain_text(part))}</dd></div>"
+        for name, part in value.items()
+    )
+
+
+def _plain_text(part: Any) -> str:
+    match part:
+        case dict() | list():
+            return json.dumps(part, ensure_ascii=False, separators=(",", ":"))
+        case float() if part.is_integer() and abs(part) < 1e15:
+            return str(int(part))
+        case int() | float() if not isinstance(part, bool):
+            return str(part)
+        case _:
+            return formatted(part)
 
 
 def result_table(key: str, title: str, columns: Sequence[Column], value: Mapping[str, Any]) -> str:

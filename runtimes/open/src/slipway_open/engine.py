@@ -19,8 +19,10 @@ from slipway_open.execution import Execution
 from slipway_open.failures import format_failure, loading_problem
 from slipway_open.files import project
 from slipway_open.importer import ArchiveImporter
+from slipway_open.inputs import json_pointer
 from slipway_open.lines import RunLine
 from slipway_open.problems import AppNotLoadableError, Problem, ProblemType, RequestRefusedError
+from slipway_open.text import infinite_at, sendable_json
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +95,17 @@ class Engine:
         return self.execution is not None and self.execution.end is None
 
     def start(
-        self, service: Service, values: Mapping[str, Any], *, run_id: str | None = None
+        self,
+        service: Service,
+        values: Mapping[str, Any],
+        *,
+        run_id: str | None = None,
+        prints_log: bool = False,
     ) -> Execution:
-        """Begin a run; refuse it while another goes on."""
+        """Begin a run; refuse it while another goes on.
+
+        Who reads the lines of a run also logs them; a run without a reader prints its log.
+        """
         if self.busy:
             raise RequestRefusedError(409, ProblemType.BUSY, "Another run is going on")
         execution = Execution(
@@ -104,6 +114,8 @@ class Engine:
             values=values,
             app_files=self.loaded().archive.names,
             on_line=self._tell,
+            prints_log=prints_log,
+            value_before=self.execution.value if self.execution else None,
         )
         self.execution = execution
         execution.start()
@@ -154,7 +166,12 @@ def load_app(read_archive: Callable[[], AppArchive]) -> Ready | Broken:
                 raise AppNotLoadableError(
                     f"The page names the service {name!r}, which the app does not offer."
                 )
-        initial = app.page.initial() if app.page.initial else {}
+        initial = sendable_json(app.page.initial()) if app.page.initial else {}
+        place = infinite_at(initial)
+        if place is not None:
+            raise AppNotLoadableError(
+                f"The page's initial value has no finite number at {json_pointer(place)}."
+            )
         return Ready(app=app, manifest=manifest, archive=archive, initial=initial)
     except (Exception, SystemExit) as error:
         if not isinstance(error, AppNotLoadableError):

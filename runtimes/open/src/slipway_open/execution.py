@@ -6,6 +6,7 @@ that any number of readers see the same lines in the same order.
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -16,7 +17,7 @@ from slipway_open.app import Service
 from slipway_open.control import RunControl, Scope
 from slipway_open.failures import format_failure, interrupted_problem, problem_of
 from slipway_open.lines import FailureLine, LogLine, Outcome, ProgressLine, ResultLine, RunLine
-from slipway_open.problems import InputInvalidError, RunEnded
+from slipway_open.problems import InputInvalidError, ProblemType, RunEnded
 from slipway_open.run import Run
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class Execution:
         values: Mapping[str, Any],
         app_files: Collection[str],
         on_line: Callable[["Execution", RunLine], None],
+        prints_log: bool = False,
+        value_before: Mapping[str, Any] | None = None,
     ) -> None:
         self.run_id = run_id
         self.service = service
@@ -48,6 +51,8 @@ class Execution:
         self._finished: float | None = None
         self._app_files = app_files
         self._on_line = on_line
+        self._prints_log = prints_log
+        self._value_before = value_before
         self._loop = asyncio.get_running_loop()
         self._readers: set[asyncio.Queue[RunLine]] = set()
         self._ended = asyncio.Event()
@@ -61,6 +66,22 @@ class Execution:
     def elapsed(self) -> float:
         """Seconds from the start until now, or until the end."""
         return (self._finished or time.monotonic()) - self._began
+
+    @property
+    def cancelled(self) -> bool:
+        """True if the procedure was ended because a person wanted it."""
+        return (
+            self.control.ended
+            and isinstance(self.end, FailureLine)
+            and self.end.problem.type is ProblemType.INTERRUPTED
+        )
+
+    @property
+    def value(self) -> Mapping[str, Any] | None:
+        """What there is to show; a run that was cancelled leaves what was there before it."""
+        if isinstance(self.end, ResultLine):
+            return self.end.value
+        return self._value_before if self.cancelled else None
 
     def interrupt(self, scope: Scope) -> None:
         if self.end is None:
@@ -120,6 +141,8 @@ class Execution:
         return format_failure(error, self._app_files)
 
     def _emit(self, line: RunLine) -> None:
+        if self._prints_log and isinstance(line, LogLine):
+            print_line(line.text)
         # The loop is closed only when the engine is ending, and then nobody reads.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._keep, line)
@@ -142,3 +165,11 @@ class Execution:
         for queue in self._readers:
             queue.put_nowait(line)
         self._on_line(self, line)
+
+
+def print_line(text: str) -> None:
+    """Write to the session's log, also where the model has put its own stream for ``stdout``."""
+    # Some of it is said inside native code, where an exception would end the process.
+    with suppress(OSError, ValueError):
+        if sys.__stdout__ is not None:
+            sys.__stdout__.write(text + "\n")

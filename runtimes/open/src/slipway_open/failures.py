@@ -52,9 +52,17 @@ def place_of(error: BaseException, app_files: Collection[str]) -> str | None:
     return place
 
 
+def text_of(error: BaseException) -> str:
+    """Give the message of an exception, whose class may be the app's and fail at that."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 def describe(error: BaseException, app_files: Collection[str]) -> str:
     """Say what happened and where in the app, in one line."""
-    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    message = error.msg if isinstance(error, SyntaxError) else text_of(error)
     name = type(error).__name__
     text = without_machine_paths(f"{name}: {message}" if message else name, machine_folders())
     place = place_of(error, app_files)

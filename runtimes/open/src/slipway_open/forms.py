@@ -69,8 +69,10 @@ def read_form(fields: Sequence[FormField], body: bytes) -> dict[str, Any]:
             rows.setdefault(int(cell["row"]), {})[cell["column"]] = text
         else:
             sent[key] = text
-    values: dict[str, Any] = {}
+    # What no field has asked for stays as well, for the model to refuse.
+    values: dict[str, Any] = {**tables, **sent}
     for field in fields:
+        values.pop(field.name, None)
         if field.kind is FieldKind.TABLE:
             rows = tables.get(field.name, {})
             values[field.name] = [

@@ -2,11 +2,12 @@
 
 import math
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from slipway_open.problems import Problem
+from slipway_open.text import Message
 
 
 class Activity(StrEnum):
@@ -19,6 +20,14 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+def finite(value: float | None) -> float | None:
+    """Give None for what JSON cannot say and a reader cannot use."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+Number = Annotated[float | None, AfterValidator(finite)]
+
+
 class Line(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -29,24 +38,24 @@ class Line(BaseModel):
 class ProgressLine(Line):
     type: Literal["progress"] = "progress"
     state: Activity
-    fraction: float | None = None
+    fraction: Number = None
     """Between 0 and 1, as the procedure itself reported it."""
 
-    message: str | None = None
-    objective: float | None = None
+    message: Message | None = None
+    objective: Number = None
     """Value of the best solution; absent until there is one."""
 
-    bound: float | None = None
-    gap: float | None = None
+    bound: Number = None
+    gap: Number = None
     """Relative: 0.01 is one per cent."""
 
-    elapsed: float | None = None
+    elapsed: Number = None
     """Seconds since the procedure began."""
 
 
 class LogLine(Line):
     type: Literal["log"] = "log"
-    text: str
+    text: Message
 
 
 class ResultLine(Line):
@@ -61,8 +70,3 @@ class FailureLine(Line):
 
 
 RunLine = ProgressLine | LogLine | ResultLine | FailureLine
-
-
-def finite(value: float | None) -> float | None:
-    """Give None for what JSON cannot say and a reader cannot use."""
-    return value if value is not None and math.isfinite(value) else None

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from slipway_open.text import Message
+
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
@@ -33,18 +35,18 @@ class FieldError(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    path: str
+    path: Message
     """JSON pointer (RFC 6901) into the input; empty for the input as a whole."""
 
-    message: str
+    message: Message
 
 
 class Problem(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     type: ProblemType
-    title: str
-    detail: str | None = None
+    title: Message
+    detail: Message | None = None
     status: int | None = None
     """Only set where the problem is the body of an HTTP answer."""
 

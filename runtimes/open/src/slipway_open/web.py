@@ -103,11 +103,16 @@ class PageRoutes:
         values = read_form(form_fields(service.input_schema), await read_body(request))
         try:
             service.validate(values)
-            self._engine.start(service, values)
+            self._engine.start(service, values, prints_log=True)
         except InputInvalidError as error:
+            fields = {field.name for field in form_fields(service.input_schema)}
+            # What is wrong with no field of the form has no other place to stand.
+            others = [entry for entry in error.errors if entry.path[1:].split("/")[0] not in fields]
             problem = Problem(
                 type=ProblemType.INPUT_INVALID,
-                title="Please correct the marked values",
+                title="The input is not valid" if others else "Please correct the marked values",
+                detail="; ".join(f"{entry.path} {entry.message}".strip() for entry in others)
+                or None,
                 errors=tuple(error.errors),
                 status=422,
             )
@@ -208,7 +213,8 @@ class PageRoutes:
         headers = dict(SECURITY_HEADERS)
         headers["cache-control"] = "no-store"
         return Response(
-            text,
+            # Values that were sent may hold what UTF-8 does not have.
+            text.encode("utf-8", "replace"),
             status_code=problem.status or 200 if problem else 200,
             media_type="text/html",
             headers=headers,
@@ -248,7 +254,7 @@ def state_of(execution: Execution | None) -> str:
         case ResultLine():
             return "interrupted"
         case FailureLine():
-            return "failed"
+            return "cancelled" if execution.cancelled else "failed"
 
 
 def snapshot(execution: Execution | None) -> dict[str, Any]:
@@ -266,23 +272,24 @@ def snapshot(execution: Execution | None) -> dict[str, Any]:
     }
     if execution.progress:
         message["progress"] = execution.progress[-1].model_dump(mode="json", exclude_none=True)
-    match execution.end:
-        case ResultLine(value=value):
-            message["value"] = value
-        case FailureLine(problem=problem):
-            message["problem"] = problem.model_dump(mode="json", exclude_none=True)
-        case None:
-            pass
-    return message
+    return message | outcome(execution)
+
+
+def outcome(execution: Execution) -> dict[str, Any]:
+    """Give what the page shows of a run that is over: a value, or what went wrong."""
+    if execution.value is not None:
+        return {"value": execution.value}
+    if isinstance(execution.end, FailureLine) and not execution.cancelled:
+        return {"problem": execution.end.problem.model_dump(mode="json", exclude_none=True)}
+    return {}
 
 
 def change(execution: Execution, line: RunLine) -> dict[str, Any]:
     """Give one line as a message; the run's id tells a tab that it has missed a start."""
-    return {
-        "run": execution.run_id,
-        "now": state_of(execution),
-        **line.model_dump(mode="json", exclude_none=True),
-    }
+    message = {"run": execution.run_id, "now": state_of(execution), "type": line.type}
+    if isinstance(line, ResultLine | FailureLine):
+        return message | outcome(execution)
+    return message | line.model_dump(mode="json", exclude_none=True)
 
 
 def curve_point(line: ProgressLine) -> list[float | None]:

@@ -42,6 +42,7 @@ from slipway_common.contracts.views import (
 from slipway_common.failpoints import failpoint
 from slipway_common.postgres import messages
 from slipway_common.postgres.database import Connection, Database
+from slipway_common.text import storable_message
 
 CONSUMER = "accounts.sessions"
 
@@ -166,11 +167,11 @@ class SessionService:
     async def on_stop(self, event: StopRequested) -> None:
         async with self._database.transaction() as tx:
             if await _is_of(tx, event):
-                await session_store.lock_account(tx, event.account_id)
-                await self._stop(tx, event)
+                limit, _ = await session_store.lock_account(tx, event.account_id)
+                await self._stop(tx, event, limit=limit)
 
     @staticmethod
-    async def _stop(tx: Connection, event: StopRequested) -> None:
+    async def _stop(tx: Connection, event: StopRequested, *, limit: int) -> None:
         never_ran = await session_store.end(
             tx,
             event.session_id,
@@ -180,6 +181,17 @@ class SessionService:
             message="Stopped before it started",
         )
         if never_ran is not None:
+            if never_ran["kind"] == SessionKind.TASK:
+                # Its tasks still want to be run, by whatever session.
+                await admission.ensure_task_sessions(
+                    tx,
+                    never_ran["account_id"],
+                    app_id=never_ran["app_id"],
+                    user_id=never_ran["user_id"],
+                    session_id=uuid4(),
+                    limit=limit,
+                )
+                await admission.admit(tx, event.account_id, limit=limit)
             await session_store.touch_queued(tx, never_ran["account_id"])
         elif await session_store.mark_stopping(tx, event.session_id):
             await admission.unwant(tx, event.session_id, account_id=event.account_id)
@@ -212,7 +224,7 @@ class SessionService:
                 expected=_OPEN,
                 to=SessionState.FAILED if failed else SessionState.ENDED,
                 reason=EndReason.STOPPED if stopping else event.reason,
-                message="Stopped" if stopping else event.message,
+                message="Stopped" if stopping else storable_message(event.message),
                 peak_memory_mib=event.peak_memory_mib,
             )
             if over is None:
@@ -220,7 +232,7 @@ class SessionService:
             if not stopping:
                 await admission.unwant(tx, event.session_id, account_id=event.account_id)
             if over["kind"] == SessionKind.TASK:
-                await on_session_over(tx, event.session_id, session=over, event=event)
+                await on_session_over(tx, event.session_id, session=over, event=event, limit=limit)
             await admission.admit(tx, event.account_id, limit=limit)
             failpoint("accounts.before-session-over-commit")
 
@@ -254,6 +266,8 @@ class SessionService:
                 raise problem(Code.NOT_FOUND)
             if row["user_id"] != principal.user_id:
                 raise problem(Code.FORBIDDEN, "Only the user who launched a session can open it.")
+            if row["kind"] == SessionKind.TASK:
+                raise problem(Code.FORBIDDEN, "A task session has no page to open.")
             state = SessionState(row["state"])
             if state.over:
                 raise problem(Code.SESSION_OVER)
@@ -330,7 +344,7 @@ class SessionService:
 
     async def say(self, session_id: UUID, message: str) -> None:
         async with self._database.transaction() as tx:
-            await session_store.say(tx, session_id, message)
+            await session_store.say(tx, session_id, storable_message(message))
 
     async def sweep(self, *, requested_lifetime: timedelta, forget_after: timedelta) -> None:
         """Finish what a lost message left half-way, and forget what is too old to matter."""

@@ -22,6 +22,7 @@ from slipway_common.contracts.views import (
 from slipway_common.failpoints import failpoint
 from slipway_common.postgres import messages
 from slipway_common.postgres.database import Connection, Database
+from slipway_common.text import storable_json, storable_message
 
 MAX_ATTEMPTS = 3
 """How often a task is started whose session the platform lost; the app's own failures are final."""
@@ -132,6 +133,7 @@ class TaskService:
                 app_id=app["id"],
                 user_id=principal.user_id,
                 session_id=uuid4(),
+                limit=limit,
             )
             await admission.admit(tx, principal.account_id, limit=limit)
             failpoint("accounts.before-task-commit")
@@ -211,7 +213,10 @@ class TaskService:
                 task_id = held[0]["id"]
             else:
                 found = await task_store.assign_next(
-                    tx, app_id=session["app_id"], session_id=session_id
+                    tx,
+                    app_id=session["app_id"],
+                    user_id=session["user_id"],
+                    session_id=session_id,
                 )
                 if found is None:
                     return None
@@ -242,7 +247,9 @@ class TaskService:
                 task_id,
                 session_id=session_id,
                 state=state,
-                progress=None if progress is None else progress.model_dump(exclude_none=True),
+                progress=None
+                if progress is None
+                else storable_json(progress.model_dump(exclude_none=True)),
             )
             if row is None or before is None:
                 raise problem(Code.TASK_OVER, "The task is not this session's any more.")
@@ -258,13 +265,28 @@ class TaskService:
             elif not await self._is_over(tx, task_id, session_id):
                 raise problem(Code.TASK_OVER, "The task is not this session's any more.")
             failpoint("accounts.before-complete-commit")
+        await self._drop_surplus(task_id)
 
     async def fail(self, session_id: UUID, task_id: UUID, found: dict[str, Any]) -> None:
         async with self._database.transaction() as tx:
-            if await task_store.fail(tx, task_id, session_id=session_id, problem=found):
+            if await task_store.fail(
+                tx, task_id, session_id=session_id, problem=storable_json(found)
+            ):
                 await _tell(tx, task_id)
             elif not await self._is_over(tx, task_id, session_id):
                 raise problem(Code.TASK_OVER, "The task is not this session's any more.")
+        await self._drop_surplus(task_id)
+
+    async def _drop_surplus(self, task_id: UUID) -> None:
+        """In a transaction of its own: the account's lock is never waited for with a task's."""
+        async with self._database.connection() as connection:
+            task = await task_store.find(connection, task_id)
+            assert task is not None
+            of = {"app_id": task["app_id"], "user_id": task["user_id"]}
+            waiting = await session_store.queued_task_sessions(connection, **of)
+        if waiting:
+            async with self._database.transaction() as tx:
+                await admission.drop_surplus(tx, task["account_id"], **of)
 
     @staticmethod
     async def _is_over(tx: Connection, task_id: UUID, session_id: UUID) -> bool:
@@ -273,7 +295,12 @@ class TaskService:
 
 
 async def on_session_over(
-    tx: Connection, session_id: UUID, *, session: Any, event: SessionEnded | SessionFailed
+    tx: Connection,
+    session_id: UUID,
+    *,
+    session: Any,
+    event: SessionEnded | SessionFailed,
+    limit: int,
 ) -> None:
     """Decide about the tasks of a session that is gone; the caller holds the account's lock."""
     held = await task_store.of_session(tx, session_id)
@@ -281,17 +308,23 @@ async def on_session_over(
         if event.reason in _PLATFORM_FAULTS and task["attempt"] < MAX_ATTEMPTS:
             await task_store.requeue(tx, task["id"], session_id=session_id)
         else:
-            lost = problem(Code.TASK_SESSION_LOST, event.message or f"The session {event.reason}.")
+            lost = problem(
+                Code.TASK_SESSION_LOST,
+                storable_message(event.message) or f"The session {event.reason}.",
+            )
             await task_store.fail(tx, task["id"], session_id=session_id, problem=_as_dict(lost))
         await _tell(tx, task["id"])
     if not held and isinstance(event, SessionFailed) and session["running_at"] is None:
         # Without this, the tasks of an app that cannot be started would start sessions for ever.
-        waiting = await task_store.oldest_queued(tx, session["app_id"])
+        waiting = await task_store.oldest_queued(
+            tx, app_id=session["app_id"], user_id=session["user_id"]
+        )
         if waiting is not None:
             attempts = await task_store.count_attempt(tx, waiting)
             if event.reason not in _PLATFORM_FAULTS or attempts >= MAX_ATTEMPTS:
                 lost = problem(
-                    Code.TASK_SESSION_LOST, event.message or "The session did not start."
+                    Code.TASK_SESSION_LOST,
+                    storable_message(event.message) or "The session did not start.",
                 )
                 await task_store.fail(tx, waiting, session_id=None, problem=_as_dict(lost))
                 await _tell(tx, waiting)
@@ -301,4 +334,5 @@ async def on_session_over(
         app_id=session["app_id"],
         user_id=session["user_id"],
         session_id=uuid4(),
+        limit=limit,
     )

@@ -7,10 +7,12 @@ which the caller sees as 503 with Retry-After.
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 import aiohttp
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from yarl import URL
 
 from slipway_common.contracts.internal import (
     Assignment,
@@ -89,7 +91,7 @@ class AccountsClient:
         try:
             async with self._http.request(
                 method,
-                self._url + path,
+                URL(self._url + path, encoded=True),
                 json=json,
                 params=params,
                 headers=sent,
@@ -155,13 +157,17 @@ class AccountsClient:
     async def published(
         self, identity: str, *, kind: PackageKind, name: str, version: str
     ) -> Published | None:
-        return await self._get(_PUBLISHED, f"/published/{kind}/{name}/{version}", identity=identity)
+        return await self._get(
+            _PUBLISHED, f"/published/{kind}/{_part(name)}/{_part(version)}", identity=identity
+        )
 
     async def apps(self, identity: str, *, limit: int, offset: int) -> list[AppView]:
         return await self._get(_APPS, "/apps", identity=identity, params=_page(limit, offset))
 
     async def app(self, identity: str, name: str, version: str) -> AppView:
-        content = await self._call("GET", f"/apps/{name}/{version}", identity=identity)
+        content = await self._call(
+            "GET", f"/apps/{_part(name)}/{_part(version)}", identity=identity
+        )
         return AppView.model_validate_json(content)
 
     async def runtimes(self, identity: str, *, limit: int, offset: int) -> list[RuntimeView]:
@@ -278,6 +284,11 @@ class AccountsClient:
                     yield line.decode().strip()
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
             raise TransientError("lost the stream of changes") from error
+
+
+def _part(text: str) -> str:
+    """A name as one part of a path, whatever it holds."""
+    return quote(text, safe="")
 
 
 def _page(limit: int, offset: int) -> dict[str, str]:

@@ -76,7 +76,7 @@ class SessionProxy:
         await self._http.close()
 
     def serves(self, connection: HTTPConnection) -> bool:
-        return connection.headers.get("host", "").lower().endswith(self._suffix)
+        return _host(connection).endswith(self._suffix)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -92,7 +92,7 @@ class SessionProxy:
         await response(scope, receive, send)
 
     def _session_of(self, connection: HTTPConnection) -> UUID:
-        label = connection.headers.get("host", "").lower().removesuffix(self._suffix)
+        label = _host(connection).removesuffix(self._suffix)
         try:
             session_id = UUID(label)
         except ValueError as error:
@@ -206,3 +206,9 @@ class SessionProxy:
         if "text/html" in request.headers.get("accept", ""):
             return self._pages.problem(request, error.problem)
         return problems.respond(error.problem)
+
+
+def _host(connection: HTTPConnection) -> str:
+    """As it was sent, but for the case and for the dot that a full name may end with."""
+    name, colon, port = connection.headers.get("host", "").lower().partition(":")
+    return name.rstrip(".") + colon + port

@@ -131,6 +131,8 @@ class RunnerService:
     async def store_log(self, session_id: UUID, request: Request) -> None:
         """The whole log so far, each time: a lost upload costs nothing."""
         route = await self._accounts.route(session_id)
+        if route.state.over:
+            raise problem(Code.SESSION_OVER)
         content = bytearray()
         async for chunk in request.stream():
             content += chunk

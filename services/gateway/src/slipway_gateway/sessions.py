@@ -9,6 +9,7 @@ from slipway_common.contracts.views import LaunchRequest, SessionState, SessionV
 from slipway_common.failpoints import failpoint
 from slipway_common.kafka.publisher import Publisher
 from slipway_gateway.accounts import AccountsClient
+from slipway_gateway.idempotency import require_usable_key
 from slipway_gateway.identity import Caller
 
 ENTER_PATH = "/_slipway/enter"
@@ -35,6 +36,7 @@ class SessionService:
 
     async def launch(self, caller: Caller, request: LaunchRequest, *, key: str) -> SessionView:
         caller.require("launch")
+        require_usable_key(key)
         launched = await self._accounts.launch(caller.token, request, key=key)
         failpoint("gateway.launch-remembered")
         if launched.session.state is SessionState.REQUESTED:

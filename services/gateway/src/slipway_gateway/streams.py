@@ -50,7 +50,7 @@ def event_stream(
     look: Callable[[], Awaitable[_View]],
 ) -> StreamingResponse:
     last = request.headers.get("last-event-id", "0")
-    seen = int(last) if last.isdecimal() else 0
+    seen = int(last) if last.isdecimal() and len(last) < 19 else 0
     return StreamingResponse(
         _events(changes, table=table, row=row, name=name, look=look, seen=seen),
         media_type="text/event-stream",

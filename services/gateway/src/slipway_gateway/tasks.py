@@ -15,6 +15,7 @@ from slipway_common.contracts.tasks import TaskState
 from slipway_common.contracts.views import TaskView
 from slipway_common.failpoints import failpoint
 from slipway_gateway.accounts import AccountsClient
+from slipway_gateway.idempotency import require_usable_key
 from slipway_gateway.identity import Caller
 
 _NAMESPACE = UUID("5117a7b0-6c1d-4f6e-9d53-3f0b9a0c7e12")
@@ -38,10 +39,12 @@ class TaskService:
         key: str,
     ) -> TaskView:
         caller.require("tasks")
+        require_usable_key(key)
         body = await self._body(request)
         # Checked before anything is stored, so that a wrong name leaves nothing behind.
         found = await self._accounts.app(caller.token, app, version)
-        what = hashlib.sha256(f"{app}\n{version}\n{service}\n".encode() + body).hexdigest()
+        meant = f"{app}\n{version}\n{service}\n{time_limit_seconds}\n"
+        what = hashlib.sha256(meant.encode() + body).hexdigest()
         task_id = uuid5(_NAMESPACE, f"{caller.principal.user_id}/{key}/{what}")
         await self._vault.put(
             caller.principal.account_id, task_request_blob(task_id), body, replace=True
@@ -72,7 +75,7 @@ class TaskService:
         except ClientDisconnect as error:
             raise problem(Code.TRUNCATED) from error
         try:
-            content = json.loads(body or b"{}")
+            content = json.loads(body or b"{}", parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise problem(Code.NOT_JSON, f"The body is not JSON: {error}") from error
         if not isinstance(content, dict):
@@ -87,6 +90,10 @@ class TaskService:
         if task.state is not TaskState.COMPLETED:
             raise problem(Code.TASK_NOT_OVER, f"The task is {task.state}.")
         return self._vault.read(caller.principal.account_id, task_response_blob(task_id))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _failure(task: TaskView) -> ProblemError:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 
 from pydantic import BaseModel
@@ -66,3 +67,35 @@ def hangs(run: Run, inputs: Nothing) -> dict[str, int]:
 def dies(run: Run, inputs: Nothing) -> dict[str, int]:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
+
+
+@app.service("nul", title="Raises what no database takes")
+def nul(run: Run, inputs: Nothing) -> dict[str, int]:
+    raise ValueError("before\0after \ud800")
+
+
+@app.service("mutters", title="Tells progress that no database takes")
+def mutters(run: Run, inputs: Nothing) -> dict[str, int]:
+    run.progress(0.5, "before\0after")
+    time.sleep(1.5)
+    return {"done": 1}
+
+
+@app.service("leaves", title="Ends its engine, and leaves a child that holds the output")
+def leaves(run: Run, inputs: Nothing) -> dict[str, int]:
+    subprocess.Popen(["sleep", "600"])
+    os._exit(3)
+
+
+@app.service("spawns", title="Starts a child and forgets it")
+def spawns(run: Run, inputs: Nothing) -> dict[str, int]:
+    return {"pid": subprocess.Popen(["sleep", "600"]).pid}
+
+
+class Size(BaseModel):
+    mebi: int = field(1, "MiB", minimum=1, maximum=300)
+
+
+@app.service("large", title="A large result")
+def large(run: Run, inputs: Size) -> dict[str, str]:
+    return {"text": "x" * (inputs.mebi * 1024 * 1024)}

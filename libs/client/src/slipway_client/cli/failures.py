@@ -51,7 +51,6 @@ class CommandError(PermanentError):
 
 
 _HINTS = {
-    Code.VERSION_EXISTS.slug: "A published version never changes: raise version in slipway.toml.",
     Code.UNAUTHENTICATED.slug: "Run slipway login.",
     Code.KEY_EXPIRED.slug: "Run slipway login.",
 }
@@ -118,7 +117,8 @@ def show_problem(problem: Problem) -> None:
             console.print(f"- {escape(str(fault))}")
     elif problem.detail:
         console.print(escape(problem.detail))
-    if hint := _HINTS.get(problem.type.removeprefix(PREFIX)):
+    # What was found here, without a status, says by itself what to do.
+    if problem.status and (hint := _HINTS.get(problem.type.removeprefix(PREFIX))):
         console.print(escape(hint))
     console.print(f"[dim]{escape(problem.type)}[/]")
 

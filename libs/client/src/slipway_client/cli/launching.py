@@ -135,4 +135,6 @@ def stop(
     with connected(profile) as client:
         session_id = resolved(session, client.sessions.list(open_only=True), what="session")
         view = client.sessions.stop(session_id)
-    Output(as_json=as_json).result(view, f"Session {short(view.id)}: {_told(view)}")
+    # The answer shows it as it was when it was asked to end.
+    told = f"Session {short(view.id)}: {_told(view)}" if view.state.over else ""
+    Output(as_json=as_json).result(view, told or f"Stopping session {short(view.id)}.")

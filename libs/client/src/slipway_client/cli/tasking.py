@@ -45,7 +45,8 @@ def run(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="A field of the input, as JSON or else as text; repeat it.",
+            help="A field of the input, as JSON or else as text; repeat it."
+            " A text that is JSON as well: --set 'name=\"5\"'.",
         ),
     ] = None,
     time_limit: Annotated[
@@ -128,8 +129,8 @@ def _follow(client: Slipway, task: TaskView, output: Output) -> TaskView:
             except KeyboardInterrupt:
                 if asked:
                     output.say(
-                        f"The task goes on; end it with: slipway interrupt {short(task.id)}"
-                        " --scope execution"
+                        "The task goes on until it has its best result. Give it up with:"
+                        f" slipway interrupt {short(task.id)} --scope execution"
                     )
                     raise
                 asked = True

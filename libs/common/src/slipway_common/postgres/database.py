@@ -12,6 +12,7 @@ from typing import Self, TypeAlias
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
+from slipway_common.contracts.problems import Code, problem
 from slipway_common.errors import TransientError
 from slipway_common.settings import PostgresSettings
 
@@ -82,6 +83,13 @@ class Database:
                 yield connection
         except _TRY_AGAIN as error:
             raise TransientError(f"the database is busy: {type(error).__name__}") from error
+        except (
+            asyncpg.CharacterNotInRepertoireError,
+            asyncpg.UntranslatableCharacterError,
+        ) as error:
+            raise problem(
+                Code.INVALID_REQUEST, "The text holds a character that cannot be stored."
+            ) from error
         except _CONNECTION_LOST as error:
             await self._pool.expire_connections()
             raise TransientError(f"the database is away: {type(error).__name__}") from error

@@ -39,6 +39,9 @@ _HOP_BY_HOP = {
 }
 _OURS = {"authorization", "apikey", "forwarded", "host", "content-length"}
 _OURS_PREFIXES = ("slipway-", "x-forwarded-", "x-real-")
+_SERVERS = {"date", "server"}
+"""Our own server writes these."""
+
 _WEBSOCKET = {
     "sec-websocket-key",
     "sec-websocket-version",
@@ -130,7 +133,7 @@ def response_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     passed = []
     for name, value in multi.items():
         lowered = name.lower()
-        if lowered in _HOP_BY_HOP or lowered.startswith("slipway-"):
+        if lowered in _HOP_BY_HOP | _SERVERS or lowered.startswith("slipway-"):
             continue
         if lowered == "set-cookie":
             value = _own_host_cookie(value)  # noqa: PLW2901  # the same header, kept at home

@@ -22,6 +22,11 @@ export function shown(value, { unit = "", decimals = 0, percent = false } = {}) 
   return Array.isArray(value) ? value.join(", ") : String(value);
 }
 
+export function plainText(value) {
+  if (typeof value === "number") return String(value);
+  return value !== null && typeof value === "object" ? JSON.stringify(value) : shown(value);
+}
+
 export function valueAt(value, key) {
   return key.split(".").reduce((part, name) => (part === null || part === undefined ? null : part[name]), value);
 }

@@ -5,7 +5,7 @@ import { enhanceForm, post, problemOf } from "./form.js";
 import { number } from "./format.js";
 import { MapPicture } from "./map.js";
 import { Plot } from "./plot.js";
-import { showFigures, showProblem, showTables } from "./result.js";
+import { showFigures, showPlain, showProblem, showTables } from "./result.js";
 
 const WORDS = {
   idle: "Ready",
@@ -13,12 +13,15 @@ const WORDS = {
   solving: "Solving",
   completed: "Completed",
   interrupted: "Stopped, best solution kept",
+  cancelled: "Cancelled",
   failed: "Failed",
 };
 const ACTIVE = new Set(["running", "solving"]);
 const LONGEST_LOG = 2000;
 const POLLING = 1000;
 const SLOWEST_RETRY = 8000;
+const PATIENCE = 5000;
+const GONE = new Set([401, 404, 409, 410]);
 
 const byId = (id) => document.getElementById(id);
 
@@ -71,6 +74,7 @@ class PageState {
   result(value, problem) {
     showFigures(byId("figures"), this.views.figures, value || {});
     showTables(byId("tables"), this.views.tables, value || {});
+    showPlain(byId("plain"), byId("figures"), this.views, value || {});
     showProblem(byId("problem"), problem);
     this.map?.show(value || this.initial);
   }
@@ -83,6 +87,7 @@ class PageState {
     });
     byId("stop").hidden = !active;
     if (!active) byId("stop").querySelectorAll("button").forEach((button) => (button.disabled = false));
+    byId("plot-card").hidden = this.plot.searched().length === 0;
     const fraction = byId("fraction");
     fraction.hidden = !active;
     const known = this.progress.fraction ?? null;
@@ -97,7 +102,7 @@ class PageState {
     if (active && this.progress.message) parts[0] = this.progress.message;
     const elapsed = active ? (performance.now() - this.began) / 1000 : this.elapsed;
     if (elapsed !== null && elapsed !== undefined) parts.push(`${number(elapsed, 1)} s`);
-    if (this.progress.gap !== undefined && this.state !== "failed") parts.push(`gap ${number(this.progress.gap * 100, 2)} %`);
+    if (this.progress.gap !== undefined && !["failed", "cancelled"].includes(this.state)) parts.push(`gap ${number(this.progress.gap * 100, 2)} %`);
     byId("status-text").textContent = parts.join(" · ");
   }
 
@@ -111,21 +116,26 @@ class PageState {
   }
 }
 
-// The channel reconnects for ever; while it cannot, the state is asked for now and then.
+// The channel reconnects until the session is over; while it cannot, the state is asked for now
+// and then.
 class Live {
   constructor(page) {
     this.page = page;
     this.retry = 250;
     this.polling = null;
+    this.lostAt = null;
+    this.over = false;
     this.connect();
   }
 
   connect() {
+    if (this.over) return;
     const address = new URL("live", document.baseURI);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     this.socket = new WebSocket(address);
     this.socket.addEventListener("open", () => {
       this.retry = 250;
+      this.lostAt = null;
       clearInterval(this.polling);
       this.polling = null;
       toast("");
@@ -136,6 +146,8 @@ class Live {
       else if (!this.page.change(message)) this.socket.close();
     });
     this.socket.addEventListener("close", () => {
+      if (this.over) return;
+      this.lostAt ??= performance.now();
       this.polling ??= setInterval(() => this.poll(), POLLING);
       setTimeout(() => this.connect(), this.retry * (0.5 + Math.random()));
       this.retry = Math.min(SLOWEST_RETRY, this.retry * 2);
@@ -147,9 +159,24 @@ class Live {
       const answer = await fetch("state", { signal: AbortSignal.timeout(5 * POLLING) });
       if (!answer.ok) throw new Error(String(answer.status));
       this.page.snapshot(await answer.json());
+      this.lostAt = null;
       toast("");
     } catch {
-      toast("The connection to the app is lost. Trying again…");
+      if (this.lostAt === null || this.over) return;
+      const over = performance.now() - this.lostAt > PATIENCE && (await this.isOver());
+      toast(over ? "This session is over. Launch the app again from the portal." : "The connection to the app is lost. Trying again…");
+    }
+  }
+
+  // Only the answer to a request for the page itself tells a session that is over from a bad line.
+  async isOver() {
+    try {
+      const { status } = await fetch(document.baseURI, { redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });
+      this.over = GONE.has(status);
+      if (this.over) clearInterval(this.polling);
+      return this.over || status >= 500;
+    } catch {
+      return false;
     }
   }
 }
@@ -174,5 +201,8 @@ byId("stop").addEventListener("submit", async (event) => {
   const answer = await post(event.submitter.getAttribute("formaction") || "interrupt");
   if (!answer.ok) showProblem(byId("problem"), await problemOf(answer));
 });
+new ResizeObserver(([{ target }]) => {
+  document.documentElement.style.setProperty("--top-height", `${target.offsetHeight}px`);
+}).observe(document.querySelector(".top"));
 byId("log-panel").addEventListener("toggle", () => page.showLog());
 document.body.dataset.live = "true";

@@ -37,6 +37,10 @@ export class Plot {
     this.draw();
   }
 
+  searched() {
+    return this.points.filter(([, objective, bound]) => objective !== null || bound !== null);
+  }
+
   // At most once per frame, however many points come.
   draw() {
     if (this.waiting) return;
@@ -52,7 +56,7 @@ export class Plot {
     const height = this.root.clientHeight;
     if (width < 80 || height < 80) return;
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": "Progress of the search" });
-    const searched = this.points.filter(([, objective, bound]) => objective !== null || bound !== null);
+    const searched = this.searched();
     if (searched.length === 0) {
       picture.append(svg("text", { class: "empty", x: width / 2, y: height / 2 }, "The curve of the search appears here"));
       this.root.replaceChildren(picture);

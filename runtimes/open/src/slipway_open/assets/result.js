@@ -1,6 +1,6 @@
 // The result in figures and tables, and what went wrong.
 
-import { element, shown, valueAt } from "./format.js";
+import { element, plainText, shown, valueAt } from "./format.js";
 
 export function showFigures(root, figures, value) {
   for (const figure of figures) {
@@ -29,6 +29,18 @@ export function showTables(root, tables, value) {
       ),
     );
   }
+}
+
+// A result that the page has no views for is shown name by name.
+export function showPlain(root, figures, views, value) {
+  const declared = [...views.figures, ...views.tables, ...(views.map?.points ?? [])];
+  const undeclared = Object.keys(value).length > 0 && declared.every(({ key }) => (valueAt(value, key) ?? null) === null);
+  figures.hidden = undeclared;
+  root.replaceChildren(
+    ...Object.entries(undeclared ? value : {}).map(([name, part]) =>
+      element("div", {}, element("dt", {}, name), element("dd", {}, plainText(part))),
+    ),
+  );
 }
 
 export function showProblem(box, problem) {

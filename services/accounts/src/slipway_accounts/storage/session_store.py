@@ -10,7 +10,7 @@ from slipway_common.postgres.database import Connection
 
 _LOCK_ACCOUNT = "SELECT session_limit, queues FROM accounts WHERE id = $1 FOR UPDATE"
 _SELECT_ACCOUNT = "SELECT account_id FROM sessions WHERE id = $1"
-_LOCK = "SELECT kind, state, app_id FROM sessions WHERE id = $1 FOR NO KEY UPDATE"
+_LOCK = "SELECT kind, state, app_id, user_id FROM sessions WHERE id = $1 FOR NO KEY UPDATE"
 _INSERT = """
     INSERT INTO sessions (id, account_id, user_id, kind, app_id, state, queued_at)
     VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $6 = 'queued' THEN clock_timestamp() END)
@@ -27,7 +27,7 @@ _COUNT_ACTIVE = """
      WHERE account_id = $1 AND state IN ('starting', 'running', 'stopping')
 """
 _NEXT_QUEUED = """
-    SELECT s.id, s.kind, s.user_id, p.name AS app_name, p.version AS app_version,
+    SELECT s.id, s.kind, s.user_id, s.app_id, p.name AS app_name, p.version AS app_version,
            p.facts ->> 'runtime' AS release
       FROM sessions s JOIN packages p ON p.id = s.app_id
      WHERE s.account_id = $1 AND s.state = 'queued'
@@ -109,8 +109,12 @@ _LIST = f"""
 _STEPS = "SELECT at, state, message FROM session_transitions WHERE session_id = $1 ORDER BY id"
 _COUNT_TASK_SESSIONS = """
     SELECT count(*) FROM sessions
-     WHERE account_id = $1 AND app_id = $2 AND kind = 'task'
-       AND state IN ('queued', 'starting', 'running')
+     WHERE app_id = $1 AND user_id = $2 AND kind = 'task' AND state = ANY($3::text[])
+"""
+_QUEUED_TASK_SESSIONS = """
+    SELECT id, kind, app_id, user_id FROM sessions
+     WHERE app_id = $1 AND user_id = $2 AND kind = 'task' AND state = 'queued'
+     ORDER BY queued_at DESC, id
 """
 _FORGOTTEN_REQUESTS = """
     SELECT id, account_id FROM sessions
@@ -235,9 +239,18 @@ async def list_sessions(
     return await tx.fetch(_LIST, account_id, user_id, open_only, limit, offset)
 
 
-async def count_task_sessions(tx: Connection, account_id: UUID, app_id: UUID) -> int:
-    count: int = await tx.fetchval(_COUNT_TASK_SESSIONS, account_id, app_id)
+async def count_task_sessions(
+    tx: Connection, *, app_id: UUID, user_id: UUID, states: Sequence[str]
+) -> int:
+    count: int = await tx.fetchval(_COUNT_TASK_SESSIONS, app_id, user_id, list(states))
     return count
+
+
+async def queued_task_sessions(
+    tx: Connection, *, app_id: UUID, user_id: UUID
+) -> list[asyncpg.Record]:
+    """The last in the queue first."""
+    return await tx.fetch(_QUEUED_TASK_SESSIONS, app_id, user_id)
 
 
 async def forgotten_requests(tx: Connection, older_than: timedelta) -> list[asyncpg.Record]:

@@ -36,7 +36,7 @@ _ASSIGN = """
            assigned_at = clock_timestamp(), interrupt = NULL, progress = NULL
      WHERE id = (
          SELECT id FROM tasks
-          WHERE app_id = $1 AND state = 'queued'
+          WHERE app_id = $1 AND user_id = $3 AND state = 'queued'
           ORDER BY created_at, id
           LIMIT 1
           FOR UPDATE SKIP LOCKED
@@ -76,11 +76,12 @@ _INTERRUPT = """
 """
 _COUNT_OPEN = """
     SELECT count(*) FROM tasks
-     WHERE app_id = $1 AND state IN ('queued', 'assigned', 'running', 'solving')
+     WHERE app_id = $1 AND user_id = $2
+       AND state IN ('queued', 'assigned', 'running', 'solving')
 """
 _OLDEST_QUEUED = """
     SELECT id FROM tasks
-     WHERE app_id = $1 AND state = 'queued'
+     WHERE app_id = $1 AND user_id = $2 AND state = 'queued'
      ORDER BY created_at, id
      LIMIT 1
      FOR UPDATE
@@ -119,8 +120,11 @@ async def of_session(tx: Connection, session_id: UUID) -> list[asyncpg.Record]:
     return await tx.fetch(_OF_SESSION, session_id)
 
 
-async def assign_next(tx: Connection, *, app_id: UUID, session_id: UUID) -> UUID | None:
-    task_id: UUID | None = await tx.fetchval(_ASSIGN, app_id, session_id)
+async def assign_next(
+    tx: Connection, *, app_id: UUID, user_id: UUID, session_id: UUID
+) -> UUID | None:
+    """The oldest of this user's: a session, with its log and its memory, is never shared."""
+    task_id: UUID | None = await tx.fetchval(_ASSIGN, app_id, session_id, user_id)
     return task_id
 
 
@@ -154,13 +158,13 @@ async def interrupt(tx: Connection, task_id: UUID, scope: str) -> bool:
     return await tx.fetchval(_INTERRUPT, task_id, scope) is not None
 
 
-async def count_open(tx: Connection, app_id: UUID) -> int:
-    count: int = await tx.fetchval(_COUNT_OPEN, app_id)
+async def count_open(tx: Connection, *, app_id: UUID, user_id: UUID) -> int:
+    count: int = await tx.fetchval(_COUNT_OPEN, app_id, user_id)
     return count
 
 
-async def oldest_queued(tx: Connection, app_id: UUID) -> UUID | None:
-    task_id: UUID | None = await tx.fetchval(_OLDEST_QUEUED, app_id)
+async def oldest_queued(tx: Connection, *, app_id: UUID, user_id: UUID) -> UUID | None:
+    task_id: UUID | None = await tx.fetchval(_OLDEST_QUEUED, app_id, user_id)
     return task_id
 
 

@@ -20,6 +20,7 @@ their own."""
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
+MAX_OFFSET = 10_000_000
 
 
 class Page(BaseModel, Generic[T]):
@@ -57,7 +58,7 @@ async def page(
 ) -> Page[Any]:
     """Ask for one item more than is shown, to know whether there is a next page."""
     offset = _offset(cursor)
-    if offset < 0:
+    if not 0 <= offset <= MAX_OFFSET:
         raise problem(Code.INVALID_REQUEST, "This cursor is not one of ours.")
     items = list(await fetch(*arguments, limit=limit + 1, offset=offset, **more))
     following = (

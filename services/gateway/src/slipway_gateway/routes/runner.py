@@ -1,9 +1,10 @@
 """The runner API: what session pods call home to."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Header, Query
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -11,6 +12,16 @@ from slipway_common.contracts.internal import Instruction, RunnerGrant
 from slipway_common.contracts.views import Progress
 from slipway_gateway.routes.dependencies import MAX_JSON_BYTES
 from slipway_gateway.runners import MAX_WAIT_SECONDS, RunnerService
+
+
+class StatedProblem(BaseModel):
+    """Why a task failed, as its engine or its runner says it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Annotated[str, Field(max_length=200)]
+    title: Annotated[str, Field(max_length=200)]
+    detail: Annotated[str | None, Field(max_length=8192)] = None
 
 
 def build(runners: RunnerService) -> APIRouter:
@@ -75,9 +86,7 @@ def build(runners: RunnerService) -> APIRouter:
         await runners.complete(session_id, task_id, request, outcome=outcome)
 
     @router.post("/tasks/{task_id}/failure", status_code=204, max_body_size=MAX_JSON_BYTES)
-    async def fail(
-        task_id: UUID, session_id: Session, body: Annotated[dict[str, Any], Body()]
-    ) -> None:
-        await runners.fail(session_id, task_id, body)
+    async def fail(task_id: UUID, session_id: Session, body: StatedProblem) -> None:
+        await runners.fail(session_id, task_id, body.model_dump(exclude_none=True))
 
     return router
