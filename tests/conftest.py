@@ -6,7 +6,7 @@ skipped: what cannot be started fails the test that needs it.
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +24,16 @@ from support.running import RunningStack
 
 CONTAINERS = "SLIPWAY_TEST_CONTAINERS"
 """Set to 1 to take Kafka, PostgreSQL and Azurite from container images instead."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make what hostile tests print fit to be sent from one process to another."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "replace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture(scope="session")
