@@ -21,6 +21,7 @@ from slipway_common.settings import KafkaSettings, PostgresSettings
 from slipway_local.stack import Stack
 from support.containers import Containers
 from support.running import RunningStack
+from support.waiting import eventually
 
 CONTAINERS = "SLIPWAY_TEST_CONTAINERS"
 """Set to 1 to take Kafka, PostgreSQL and Azurite from container images instead."""
@@ -67,7 +68,15 @@ async def postgres(parts: RunningStack) -> AsyncIterator[PostgresSettings]:
     await administrator.execute(f'CREATE DATABASE "{name}"')
     dsn = urlsplit(base)._replace(path=f"/{name}").geturl()
     yield PostgresSettings.model_validate({"dsn": dsn})
-    await administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    async def is_dropped() -> bool:
+        try:
+            await administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        except asyncpg.InsufficientPrivilegeError:
+            return False  # a worker of the server itself is in there, and will leave
+        return True
+
+    await eventually(is_dropped, what="the end of the test's database")
     await administrator.close()
 
 

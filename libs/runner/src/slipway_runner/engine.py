@@ -4,7 +4,9 @@ import asyncio
 import ctypes
 import json
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +23,9 @@ logger = structlog.get_logger(__name__)
 
 START_SECONDS = 150.0
 LOOK_SECONDS = 0.05
+LONGEST_SOCKET_PATH = 80
+"""The kernel takes 107 bytes, and an engine may bind under a longer name first."""
+
 STOP_SECONDS = 5.0
 LAST_LINES_SECONDS = 1.0
 MAX_LINE_BYTES = 256 * 1024 * 1024
@@ -52,8 +57,20 @@ def _parse(line: bytearray) -> dict[str, Any]:
     return found
 
 
+def _socket_path(folder: Path) -> Path:
+    """In the session's folder, unless that is too deep for the address of a Unix socket."""
+    path = folder / "engine.sock"
+    if len(str(path)) <= LONGEST_SOCKET_PATH:
+        return path
+    return Path(tempfile.mkdtemp(prefix="slipway-")) / "engine.sock"
+
+
 class Engine:
-    def __init__(self, process: asyncio.subprocess.Process, socket: Path, log: SessionLog) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, socket: Path, folder: Path, log: SessionLog
+    ) -> None:
+        self._socket = socket
+        self._folder = folder
         self._process = process
         self._log = log
         self.given_up: str | None = None
@@ -81,7 +98,7 @@ class Engine:
     ) -> "Engine":
         scratch = folder / "scratch"
         scratch.mkdir(exist_ok=True)
-        socket = folder / "engine.sock"
+        socket = _socket_path(folder)
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         environment |= {
             "HOME": str(scratch),
@@ -105,7 +122,7 @@ class Engine:
             limit=64 * 1024,
             preexec_fn=_die_with_parent,
         )
-        return cls(process, socket, log)
+        return cls(process, socket, folder, log)
 
     async def wait_until_ready(self) -> None:
         """Raise EngineError with the app's own problem if it cannot be loaded."""
@@ -193,6 +210,8 @@ class Engine:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
         await self.http.close()
+        if not self._socket.is_relative_to(self._folder):
+            shutil.rmtree(self._socket.parent, ignore_errors=True)
 
     def give_up(self, why: str) -> None:
         """Kill an engine that hears nothing; its end is then no failure of the platform."""
