@@ -1,5 +1,6 @@
 """The whole of Slipway, running: real parts, the four services, a published runtime and apps."""
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from slipway_client import Slipway
+from slipway_client import Slipway, SlipwayProblem
 from slipway_common.contracts.views import PackageState
 from slipway_local.stack import Stack
 from support.demo import Demo, Person
 from support.running import RunningStack
+from support.waiting import wait_for
 
 RUNTIME_ID = "1.0.0.1-linux64-x64"
 ACCOUNT = "demo"
@@ -83,6 +85,20 @@ def demo(
         assert running.publish_app(app).state is PackageState.READY
     yield running
     running.client.close()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def free_places(demo: Demo) -> None:
+    """Let each module start with all places of the account free: idle sessions hold theirs."""
+
+    def all_are_over() -> bool:
+        sessions = list(demo.client.sessions.list(open_only=True))
+        for session in sessions:
+            with contextlib.suppress(SlipwayProblem):  # it has ended by itself
+                demo.client.sessions.stop(session.id)
+        return not sessions
+
+    wait_for(all_are_over, seconds=60, what="free places")
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_a_person_launches_depots_changes_an_input_and_sees_the_result(
     session_id = page.url.rpartition("/")[2].partition("?")[0]
     page.screenshot(path=pictures / "3-launch.png")
 
-    page.wait_for_url(re.compile(rf"http://{session_id}\.sessions\.localhost"), timeout=30_000)
+    page.wait_for_url(re.compile(rf"http://{session_id}\.sessions\.localhost"), timeout=60_000)
     assert "ticket" not in page.url
     expect(page.locator("#run")).to_be_enabled()
     page.fill("input[name=max_depots]", "4")
@@ -143,7 +143,7 @@ def test_the_portal_can_be_read_in_a_text_browser(demo: Demo) -> None:
 def test_a_session_cannot_read_the_portals_cookie_or_be_framed(demo: Demo, page: Page) -> None:
     log_on(page, demo)
     page.locator("[data-app=probe]").get_by_role("button", name="Launch").first.click()
-    page.wait_for_url(re.compile(r"sessions\.localhost"), timeout=30_000)
+    page.wait_for_url(re.compile(r"sessions\.localhost"), timeout=60_000)
 
     assert page.evaluate("document.cookie") == ""
     reached = page.evaluate(
@@ -160,11 +160,11 @@ def test_a_session_cannot_read_the_portals_cookie_or_be_framed(demo: Demo, page:
 def test_a_sibling_session_cannot_open_a_websocket_to_another(demo: Demo, page: Page) -> None:
     log_on(page, demo)
     page.locator("[data-app=probe]").get_by_role("button", name="Launch").first.click()
-    page.wait_for_url(re.compile(r"sessions\.localhost"), timeout=30_000)
+    page.wait_for_url(re.compile(r"sessions\.localhost"), timeout=60_000)
     first = page.url.split("//")[1].partition(".")[0]
     page.goto(f"{demo.url}/apps")
     page.locator("[data-app=probe]").get_by_role("button", name="Launch").first.click()
-    page.wait_for_url(re.compile(rf"//(?!{first})[0-9a-f-]+\.sessions\.localhost"), timeout=30_000)
+    page.wait_for_url(re.compile(rf"//(?!{first})[0-9a-f-]+\.sessions\.localhost"), timeout=60_000)
     second = page.url.split("//")[1].partition(".")[0]
 
     outcome = page.evaluate(
