@@ -75,8 +75,9 @@ class Grant(View):
     session_id: UUID
     account_id: UUID
     kind: SessionKind
-    app: PackageGrant
-    runtime: PackageGrant
+    app: PackageGrant | None
+    """None of an external session: it brings its own container."""
+    runtime: PackageGrant | None
 
 
 class TaskStart(View):
@@ -111,8 +112,45 @@ class RunnerGrant(View):
     """What the gateway hands to a runner: never logged, never stored."""
 
     grant: Grant
-    app_key: str
-    """Base64 of the data key of the app's blob."""
-    runtime_key: str
+    app_key: str | None
+    """Base64 of the data key of the app's blob; None if there is none."""
+    runtime_key: str | None
     session_secret: str
     """What the gateway shows to the session with every request that it passes on."""
+
+
+class MemberGrant(View):
+    """What a runner that waits in a pool may fetch: the runtime of the sessions to come."""
+
+    account_id: UUID
+    runtime: PackageGrant
+
+
+class RunnerMemberGrant(View):
+    """The same with its key, as the gateway hands it out: never logged, never stored."""
+
+    grant: MemberGrant
+    runtime_key: str
+
+
+class Activation(View):
+    """What a waiting runner is told when it becomes a session; travels encrypted."""
+
+    session_id: UUID
+    token: str
+    """What it calls home with from now on."""
+
+    idle_seconds: int
+
+
+class SessionUse(View):
+    """What a session uses at this moment, as its runner reads it from the kernel."""
+
+    memory_mib: int
+    peak_memory_mib: int
+    memory_limit_mib: int | None
+    """None: unlimited, or not to be found out."""
+
+    cpu_seconds: float
+    cpu_limit_millis: int | None
+    processes: int

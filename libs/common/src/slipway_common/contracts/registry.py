@@ -19,6 +19,7 @@ from slipway_common.contracts.sessions import (
     LaunchRequested,
     SessionEnded,
     SessionFailed,
+    SessionProgress,
     SessionRunning,
     SessionStarting,
     SessionWanted,
@@ -62,7 +63,8 @@ class Topic:
 _PackageOutcome: TypeAlias = Annotated[PackageReady | PackageRejected, Field(discriminator="type")]
 _Launch: TypeAlias = Annotated[LaunchRequested | StopRequested, Field(discriminator="type")]
 _Session: TypeAlias = Annotated[
-    SessionStarting | SessionRunning | SessionEnded | SessionFailed, Field(discriminator="type")
+    SessionStarting | SessionProgress | SessionRunning | SessionEnded | SessionFailed,
+    Field(discriminator="type")
 ]
 _Identity: TypeAlias = Annotated[UserChanged | CredentialRevoked, Field(discriminator="type")]
 
@@ -113,7 +115,7 @@ SESSIONS_WANTED = Topic(
 )
 SESSIONS = Topic(
     name="slipway.sessions.v1",
-    events=(SessionStarting, SessionRunning, SessionEnded, SessionFailed),
+    events=(SessionStarting, SessionProgress, SessionRunning, SessionEnded, SessionFailed),
     adapter=TypeAdapter(_Session),
     producer="scheduler",
     consumers=("accounts",),
