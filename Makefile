@@ -7,7 +7,7 @@ MEMBERS := libs/common libs/runner libs/client services/gateway services/account
            services/packager services/scheduler runtimes/open local
 SOURCES := $(addsuffix /src,$(MEMBERS)) runtimes/open/build.py
 
-.PHONY: help demo down doctor test test-unit check format schemas requirements bench clean
+.PHONY: help demo down cluster cluster-down doctor test test-unit check format schemas requirements bench bench-cluster clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ demo: $(VENV)/.ready  ## start everything, publish the sample app, print where t
 
 down: $(VENV)/.ready  ## stop what make demo started; the data stays
 	@$(BIN)/python -m slipway_local down
+
+cluster: $(VENV)/.ready  ## start a real Kubernetes here, with our images in it (NODES=kubelet, kwok, both or none)
+	@$(BIN)/python -m slipway_local cluster up $(if $(NODES),--nodes $(NODES))
+
+cluster-down: $(VENV)/.ready  ## stop what make cluster started; its objects and images stay
+	@$(BIN)/python -m slipway_local cluster down
 
 doctor: $(VENV)/.ready  ## tell what this machine lacks, and how to install it
 	@$(BIN)/python -m slipway_local doctor
@@ -61,6 +67,9 @@ requirements: $(VENV)/.ready  ## pin all dependencies anew, with their hashes
 
 bench: $(VENV)/.ready  ## measure, and write the tables in bench/
 	@$(BIN)/python -m bench
+
+bench-cluster: $(VENV)/.ready  ## measure sessions in a cluster, up to 10,000 of them, in about 20 minutes
+	@$(BIN)/python -m bench.cluster
 
 clean: $(VENV)/.ready  ## stop everything and delete its data
 	@$(BIN)/python -m slipway_local clean

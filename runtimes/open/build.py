@@ -81,6 +81,7 @@ def runtime_entries(runtime_id: str) -> dict[str, bytes]:
             "title": TITLE,
             "command": ["{python}", "-sSP", "-m", "slipway_open"],
             "pythonPath": [str(SITE)],
+            "preload": True,
         }
     ).encode()
     return entries

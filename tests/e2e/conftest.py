@@ -1,47 +1,21 @@
 """The whole of Slipway, running: real parts, the four services, a published runtime and apps."""
 
 import contextlib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from slipway_client import Slipway, SlipwayProblem
-from slipway_common.contracts.views import PackageState
+from slipway_client import SlipwayProblem
 from slipway_local.stack import Stack
-from support.demo import Demo, Person
+from support.demo import Demo, build_runtime, published
 from support.running import RunningStack
 from support.waiting import wait_for
-
-RUNTIME_ID = "1.0.0.1-linux64-x64"
-ACCOUNT = "demo"
-ADMIN = "admin"
 
 
 @pytest.fixture(scope="session")
 def runtime_archive(slipway_stack: RunningStack, repository: Path) -> Path:
-    """The open runtime, signed by the demo vendor that this stack trusts."""
-    secrets = slipway_stack.stack.secrets
-    output = slipway_stack.stack.state.folder / "dist"
-    subprocess.run(
-        [
-            sys.executable,
-            str(repository / "runtimes/open/build.py"),
-            "--output",
-            str(output),
-            "--signer",
-            str(secrets.vendor_signer),
-            "--key",
-            str(secrets.vendor_signer_key),
-            "--id",
-            RUNTIME_ID,
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return output / f"{RUNTIME_ID}.zip"
+    return build_runtime(slipway_stack.stack, repository)
 
 
 @pytest.fixture(scope="session")
@@ -66,23 +40,12 @@ def demo(
     repository: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Demo]:
-    """Slipway with the open runtime, ``depots`` and ``probe`` published."""
-    subprocess.run(
-        [sys.executable, str(repository / "examples/depots/prepare.py")],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    running = Demo(
-        running=slipway_stack,
-        admin=Person(Slipway("http://127.0.0.1:1"), ""),
+    running = published(
+        slipway_stack,
+        runtime=runtime_archive,
         repository=repository,
         folder=tmp_path_factory.mktemp("demo"),
     )
-    running.admin = running.log_on(ACCOUNT, ADMIN, running.password)
-    package = running.client.packages.publish_runtime(runtime_archive)
-    assert running.judged(package.id).state is PackageState.READY
-    for app in (repository / "examples/depots", repository / "tests/data/apps/probe"):
-        assert running.publish_app(app).state is PackageState.READY
     yield running
     running.client.close()
 

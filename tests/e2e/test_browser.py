@@ -4,6 +4,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -104,6 +105,68 @@ def test_a_person_launches_depots_changes_an_input_and_sees_the_result(
     wait_for(lambda: demo.client.sessions.get(session_id).state is SessionState.ENDED)
     expect(page.locator("#headline")).to_contain_text(re.compile("stopp|ended|over", re.IGNORECASE))
     page.screenshot(path=pictures / "8-stopped.png")
+    assert troubles == []
+
+
+WAITS = """
+    INSERT INTO sessions (
+        id, account_id, user_id, kind, app_id, state, message, stage, expected_at
+    )
+    SELECT $1, a.id, u.id, 'webui', p.id, 'starting', 'Waiting for a machine with room for it',
+           'waiting-for-node', now() + interval '90 seconds'
+      FROM accounts a
+      JOIN users u ON u.account_id = a.id AND u.name = 'admin'
+      JOIN packages p ON p.account_id = a.id AND p.name = 'probe' AND p.state = 'ready'
+     WHERE a.name = 'demo'
+     LIMIT 1
+"""
+OVERDUE = "UPDATE sessions SET expected_at = now() - interval '1 second' WHERE id = $1"
+
+
+def test_a_wait_for_a_node_counts_down_and_promises_nothing_once_it_is_late(
+    demo: Demo, page: Page, browser: Browser, pictures: Path
+) -> None:
+    session_id = uuid4()
+    demo.running.call(demo.sql(WAITS, session_id))
+    log_on(page, demo)
+
+    page.goto(f"{demo.url}/sessions/{session_id}")
+    expect(page.locator("#headline")).to_have_text("Waiting for a node")
+    left = page.locator("#wait-left")
+    expect(left).to_have_text(re.compile(r"1 min \d\d s"))
+    seen = {left.inner_text()}
+    wait_for(lambda: seen.add(left.inner_text()) or len(seen) >= 3, what="the countdown")
+    page.screenshot(path=pictures / "10-waiting.png")
+
+    plain = browser.new_context(java_script_enabled=False).new_page()
+    log_on(plain, demo)
+    plain.goto(f"{demo.url}/sessions/{session_id}")
+    expect(plain.locator("#wait")).to_contain_text("left, going by earlier waits")
+    plain.context.close()
+
+    demo.running.call(demo.sql(OVERDUE, session_id))
+    expect(left).to_have_text("Any moment now")
+    expect(page.locator("#wait-words")).to_contain_text("longer than earlier waits")
+    demo.client.sessions.stop(session_id)
+    expect(page.locator("#wait")).to_have_count(0)
+
+
+def test_the_page_of_a_session_draws_what_it_uses(demo: Demo, page: Page, pictures: Path) -> None:
+    troubles: list[str] = []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    session = demo.client.sessions.launch("probe")
+    wait_for(lambda: demo.client.sessions.get(session.id).state is SessionState.RUNNING)
+    log_on(page, demo)
+
+    page.goto(f"{demo.url}/sessions/{session.id}")
+    expect(page.locator("#charts")).to_be_visible()
+    expect(page.locator("#use-memory .use-now")).to_contain_text(re.compile(r"\d MiB"))
+    expect(page.locator("#chart-memory .chart-line")).to_have_attribute("d", re.compile("M.+L"))
+    expect(page.locator("#chart-cpu .chart-now")).to_contain_text("core")
+    page.screenshot(path=pictures / "9-use.png", full_page=True)
+
+    demo.client.sessions.stop(session.id)
+    expect(page.locator("#use-note")).to_have_text("It runs no more.")
     assert troubles == []
 
 

@@ -74,6 +74,76 @@ async def test_an_expired_key_says_so(demo: Demo) -> None:
         assert_problem(http.get("/apps"), 401, "key-expired")
 
 
+def test_a_launch_of_what_there_is_not_is_told_by_its_field(demo: Demo) -> None:
+    bodies: list[dict[str, str]] = [
+        {},
+        {"app": "probe", "kind": "task"},
+        {"app": "probe", "kind": "desktop"},
+        {"app": "probe", "service": "notebooks"},
+        {"kind": "external"},
+        {"kind": "external", "service": "notebooks", "app": "probe"},
+        {"app": "probe", "profile": "large"},
+    ]
+    before = len(list(demo.client.sessions.list()))
+    with demo.http() as http:
+        for body in bodies:
+            answer = http.post("/sessions", json=body)
+            assert_problem(answer, 422, "invalid-request")
+            assert answer.json()["errors"][0]["path"].startswith("/body/"), body
+        offered = http.post("/sessions", json={"kind": "external", "service": "notebooks"})
+        assert_problem(offered, 404, "service-not-offered")
+        assert http.get("/services").json()["items"] == []
+    assert len(list(demo.client.sessions.list())) == before
+
+
+def test_an_app_with_a_profile_that_there_is_not_is_published_and_not_launched(
+    demo: Demo, probe: Path
+) -> None:
+    folder = demo.copy_of(probe, version="1.0.0", name="greedy")
+    project = folder / "slipway.toml"
+    text = project.read_text()
+    project.write_text(text.replace("runtime = ", 'profile = "huge"\nruntime = ', 1))
+    assert demo.publish_app(folder).state is PackageState.READY
+    assert demo.client.apps.get("greedy").profile == "huge"
+
+    with demo.http() as http:
+        session = http.post("/sessions", json={"app": "greedy"})
+        task = http.post("/tasks/greedy/latest/echo", json={"text": "x"})
+        known = http.get("/profiles").json()["items"]
+
+    for answer in (session, task):
+        assert_problem(answer, 409, "profile-unknown")
+        assert "There are: standard." in answer.json()["detail"]
+    assert [each["name"] for each in known] == ["standard"]
+
+
+def test_limits_are_set_by_admins_within_what_the_operator_allows(
+    demo: Demo, reader: Person
+) -> None:
+    with demo.http() as http:
+        before = http.get("/account").json()
+        for body, status, slug in (
+            ({"session_limit": 99}, 422, "invalid-request"),
+            ({"queues": False}, 422, "invalid-request"),
+            ({"webui_idle": 60}, 422, "invalid-request"),
+            ({"webui_idle_seconds": "soon"}, 422, "invalid-request"),
+            ({"webui_idle_seconds": 0}, 422, "limit-out-of-range"),
+            ({"max_session_seconds": 10**9}, 422, "limit-out-of-range"),
+        ):
+            answer = http.patch("/account", json=body)
+            assert_problem(answer, status, slug)
+            assert next(iter(body)) in answer.json()["detail"]
+        assert http.get("/account").json() == before
+        assert http.patch("/account", json={"task_idle_seconds": 61}).status_code == 200
+        assert http.get("/account").json() == before | {"task_idle_seconds": 61}
+        http.patch("/account", json={"task_idle_seconds": before["task_idle_seconds"]})
+    made = demo.client.keys.create("no admin", scopes=("read", "launch"))
+    for key in (reader.key, made.key):
+        with demo.http(key) as http:
+            assert_problem(http.get("/account"), 403, "forbidden")
+            assert_problem(http.patch("/account", json={"task_idle_seconds": 99}), 403, "forbidden")
+
+
 def test_a_key_cannot_do_more_than_its_scopes(demo: Demo) -> None:
     made = demo.client.keys.create("only reads", scopes=("read",))
     with demo.http(made.key) as http:

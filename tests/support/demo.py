@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import subprocess
 import sys
 import uuid
 from dataclasses import dataclass
@@ -139,6 +140,53 @@ class Demo:
             return await connection.fetch(query, *arguments)
         finally:
             await connection.close()
+
+
+RUNTIME_ID = "1.0.0.1-linux64-x64"
+ACCOUNT, ADMIN = "demo", "admin"
+
+
+def build_runtime(stack: Stack, repository: Path) -> Path:
+    """The open runtime, signed by the demo vendor that this stack trusts."""
+    output = stack.state.folder / "dist"
+    subprocess.run(
+        [
+            sys.executable,
+            str(repository / "runtimes/open/build.py"),
+            "--output",
+            str(output),
+            "--signer",
+            str(stack.secrets.vendor_signer),
+            "--key",
+            str(stack.secrets.vendor_signer_key),
+            "--id",
+            RUNTIME_ID,
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return output / f"{RUNTIME_ID}.zip"
+
+
+def published(running: RunningStack, *, runtime: Path, repository: Path, folder: Path) -> Demo:
+    """Slipway with the open runtime, ``depots`` and ``probe`` published."""
+    subprocess.run(
+        [sys.executable, str(repository / "examples/depots/prepare.py")],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    made = Demo(
+        running=running,
+        admin=Person(Slipway("http://127.0.0.1:1"), ""),
+        repository=repository,
+        folder=folder,
+    )
+    made.admin = made.log_on(ACCOUNT, ADMIN, made.password)
+    package = made.client.packages.publish_runtime(runtime)
+    assert made.judged(package.id).state is PackageState.READY
+    for app in (repository / "examples/depots", repository / "tests/data/apps/probe"):
+        assert made.publish_app(app).state is PackageState.READY
+    return made
 
 
 async def _operate(stack: Stack, service: str, arguments: tuple[str, ...]) -> None:

@@ -8,7 +8,13 @@ import shutil
 import subprocess
 import sys
 
-PACKAGES = {"chromium": "chromium", "w3m": "w3m", "openssl": "openssl"}
+PACKAGES = {
+    "chromium": "chromium",
+    "openssl": "openssl",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "w3m": "w3m",
+}
 """Program → Debian package."""
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from slipway_local.cluster.commands import Commands
 from slipway_local.daemon import SUPERVISOR, bring_down, bring_up, supervisor_command
 from slipway_local.demo import Demo
 from slipway_local.display import ProgressDisplay, doctor_table, status_table
@@ -311,3 +312,6 @@ def _follow(log: Path) -> None:
         return
     except FileNotFoundError:
         raise LocalError(f"{log} does not exist yet") from None
+
+
+app.add_typer(Commands(_told, _console).app(), name="cluster")

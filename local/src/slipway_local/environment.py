@@ -7,9 +7,23 @@ from pathlib import Path
 from slipway_local.ports import LOOPBACK
 from slipway_local.secrets import Secrets
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - for pods of this machine, whose bridge is one more interface
 DEMO_ACCOUNT = "demo"
 DEMO_ENVIRONMENT = "ROOT"
 DEMO_ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlace:
+    """A cluster in which sessions run as pods, while the services run here."""
+
+    kubeconfig: Path
+    host_address: str
+    """Where pods reach what listens on this machine."""
+
+    runner_image: str
+    pull_policy: str = "Never"
+    """Images of a local cluster are put into it; there is nowhere to pull them from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +39,8 @@ class Surroundings:
     """None if there is no such service in this stack."""
 
     gateway_port: int | None
+    pods: PodPlace | None = None
+    """None: sessions are processes."""
 
     @property
     def accounts_url(self) -> str:
@@ -70,7 +86,9 @@ def _accounts(around: Surroundings) -> dict[str, str]:
 
 def _gateway(around: Surroundings) -> dict[str, str]:
     secrets = around.secrets
-    return {
+    # Pods call home at another address than browsers.
+    listening = {} if around.pods is None else {"HTTP__HOST": EVERYWHERE}
+    return listening | {
         "PUBLIC_URL": around.gateway_url,
         "SESSIONS_HOST": f"sessions.localhost:{around.gateway_port}",
         "ACCOUNTS_URL": around.accounts_url,
@@ -95,13 +113,28 @@ def _packager(around: Surroundings) -> dict[str, str]:
 
 
 def _scheduler(around: Surroundings) -> dict[str, str]:
-    return {
-        "WORK_FOLDER": str(around.work_folder),
-        # Session processes call home by number: not every resolver knows localhost.
-        "GATEWAY_URL": f"http://{LOOPBACK}:{around.gateway_port}",
+    common = {
         "RUNNER_SIGNING_KEY_FILE": str(around.secrets.runner_signing_key),
-        "LIFELINE": str(around.lifeline),
-        "ADAPTER": "processes",
+        # One scheduler at a time: whoever follows one that was killed need not wait for its end.
+        "INSTANCE": "local",
+    }
+    pods = around.pods
+    if pods is None:
+        return common | {
+            "ADAPTER": "processes",
+            "WORK_FOLDER": str(around.work_folder),
+            # Session processes call home by number: not every resolver knows localhost.
+            "GATEWAY_URL": f"http://{LOOPBACK}:{around.gateway_port}",
+            "LIFELINE": str(around.lifeline),
+        }
+    return common | {
+        "ADAPTER": "pods",
+        "GATEWAY_URL": f"http://{pods.host_address}:{around.gateway_port}",
+        "KUBERNETES__KUBECONFIG": str(pods.kubeconfig),
+        "KUBERNETES__RUNNER_IMAGE": pods.runner_image,
+        "KUBERNETES__IMAGE_PULL_POLICY": pods.pull_policy,
+        # The local node does not account for scratch space.
+        "KUBERNETES__DISK_LIMITS": "false",
     }
 
 

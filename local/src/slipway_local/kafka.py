@@ -60,9 +60,12 @@ class Kafka:
         log: Path,
         record: Path,
         settings: Settings,
+        advertised_host: str = LOOPBACK,
     ) -> None:
+        """``advertised_host`` is where clients are sent; it listens on loopback all the same."""
         self._folder = folder
         self._port = port
+        self._advertised_host = advertised_host
         self._controller_port = controller_port
         self._settings = settings
         self._program = Program(self.name, log=log, record=record)
@@ -182,7 +185,7 @@ class Kafka:
             "controller.listener.names": "CONTROLLER",
             "listeners": f"CLIENT://{self.bootstrap},"
             f"CONTROLLER://{LOOPBACK}:{self._controller_port}",
-            "advertised.listeners": f"CLIENT://{self.bootstrap}",
+            "advertised.listeners": f"CLIENT://{self._advertised_host}:{self._port}",
             "inter.broker.listener.name": "CLIENT",
             "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "broker.session.timeout.ms": session,

@@ -13,14 +13,14 @@ from typing import Any
 
 from slipway_local import azurite, kafka
 from slipway_local.azurite import Azurite
-from slipway_local.environment import Surroundings, service_environment
+from slipway_local.environment import PodPlace, Surroundings, service_environment
 from slipway_local.errors import BusyError, LocalError
 from slipway_local.external import External
 from slipway_local.files import try_lock, write_atomically
 from slipway_local.kafka import Kafka
 from slipway_local.lifeline import Lifeline
 from slipway_local.part import Part, PartState, Progress, Report
-from slipway_local.ports import Ports
+from slipway_local.ports import LOOPBACK, Ports
 from slipway_local.postgres import Postgres, passfile_content
 from slipway_local.processes import RECORD_SUFFIX, become_subreaper, remove_leftovers
 from slipway_local.secrets import Secrets
@@ -60,12 +60,15 @@ class Stack:
         fsync: bool = True,
         preferred_ports: Mapping[str, int] | None = None,
         service_environment: Mapping[str, str] | None = None,
+        pods: PodPlace | None = None,
+        advertised_host: str = LOOPBACK,
     ) -> None:
         """``state_folder`` and ``settings`` come from the environment unless given.
 
         ``preferred_ports`` are tried at the first start, by name: ``gateway``,
         ``gateway-health``, ``kafka``. ``service_environment`` is set on top for each
-        service, and stays.
+        service, and stays. With ``pods``, sessions run in that cluster. Clients of Kafka
+        are sent to ``advertised_host``, from where somebody has to pass them on to loopback.
         """
         unknown = [name for name in parts if name not in PARTS]
         if unknown:
@@ -76,6 +79,8 @@ class Stack:
         self._fsync = fsync
         self._preferred = dict(preferred_ports or {})
         self._service_environment = dict(service_environment or {})
+        self._pods = pods
+        self._advertised_host = advertised_host
         self._state = State(state_folder or self._settings.state_folder)
         self._lock: int | None = None
         self._ports = Ports(self._settings.cache_folder / "ports", {})
@@ -327,6 +332,7 @@ class Stack:
             work_folder=self._state.work,
             accounts_port=ports.get("accounts"),
             gateway_port=ports.get("gateway"),
+            pods=self._pods,
         )
         for definition in self._definitions:
             self._members[definition.name] = self._service(definition, ports[definition.name], run)
@@ -356,6 +362,7 @@ class Stack:
             log=self._state.log("kafka"),
             record=self._record(run, "kafka"),
             settings=self._settings,
+            advertised_host=self._advertised_host,
         )
 
     def _azurite(self, run: Path) -> Azurite:

@@ -1,5 +1,6 @@
 """The programs that the parts need from the machine, and how to get those that are missing."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from slipway_local.errors import MissingToolError
 from slipway_local.settings import Settings
 
 VERSION_SECONDS = 30
+CNI_FOLDERS = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
+SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
 TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -28,7 +31,17 @@ class Tool:
     """Packages of Debian and its kin."""
 
     macos: str
-    """Formulas of Homebrew."""
+    """Formulas of Homebrew; empty for what only Linux has."""
+
+    minimum_minor: int = 0
+    """Lowest minor version of the lowest major one."""
+
+    @property
+    def wanted(self) -> str:
+        """The lowest version that will do, as people write it; empty for any."""
+        if self.minimum_minor:
+            return f"{self.minimum}.{self.minimum_minor}"
+        return str(self.minimum) if self.minimum else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +54,15 @@ class Finding:
 
     @property
     def good(self) -> bool:
-        return self.path is not None and major_of(self.version) >= self.tool.minimum
+        wanted = (self.tool.minimum, self.tool.minimum_minor)
+        return self.path is not None and _numbers_of(self.version) >= wanted
 
     @property
     def problem(self) -> str:
         """What is wrong and which command helps; empty if all is well."""
         if self.good:
             return ""
-        wanted = f"{self.tool.name} >= {self.tool.minimum}" if self.tool.minimum else self.tool.name
+        wanted = f"{self.tool.name} >= {self.tool.wanted}" if self.tool.wanted else self.tool.name
         found = f"found {self.version}" if self.path is not None else "not found"
         return f"{wanted} is needed to {self.tool.reason} ({found}). {hint(self.tool)}"
 
@@ -89,6 +103,62 @@ NPM = Tool(
     debian="npm",
     macos="node@20",
 )
+GO = Tool(
+    name="Go",
+    program="go",
+    version_arguments=("version",),
+    minimum=1,
+    minimum_minor=25,
+    reason="build Kubernetes",
+    debian="golang-go",
+    macos="go",
+)
+CONTAINERD = Tool(
+    name="containerd",
+    program="containerd",
+    version_arguments=("--version",),
+    minimum=1,
+    minimum_minor=6,
+    reason="run pods",
+    debian="containerd",
+    macos="",
+)
+RUNC = Tool(
+    name="runc",
+    program="runc",
+    version_arguments=("--version",),
+    minimum=1,
+    reason="run pods",
+    debian="runc",
+    macos="",
+)
+CNI_PLUGINS = Tool(
+    name="CNI plugins",
+    program="host-local",
+    version_arguments=("--version",),
+    minimum=0,
+    reason="give pods a network",
+    debian="containernetworking-plugins",
+    macos="",
+)
+IP = Tool(
+    name="ip",
+    program="ip",
+    version_arguments=("-Version",),
+    minimum=0,
+    reason="give pods a network",
+    debian="iproute2",
+    macos="",
+)
+DEBOOTSTRAP = Tool(
+    name="debootstrap",
+    program="debootstrap",
+    version_arguments=("--version",),
+    minimum=0,
+    reason="make images",
+    debian="debootstrap",
+    macos="",
+)
 
 
 def hint(tool: Tool) -> str:
@@ -106,6 +176,12 @@ def major_of(version: str) -> int:
     """Return the major version; 0 if there is none in the text."""
     found = re.match(r"\d+", version)
     return int(found.group()) if found else 0
+
+
+def _numbers_of(version: str) -> tuple[int, int]:
+    """Return the major and the minor version; 0 for what is not in the text."""
+    found = re.match(r"\d+\.(\d+)", version)
+    return major_of(version), int(found.group(1)) if found else 0
 
 
 def find(tool: Tool, settings: Settings) -> Finding:
@@ -155,5 +231,11 @@ def _locate(tool: Tool, settings: Settings) -> Path | None:
         candidate = settings.java_home / "bin" / "java"
         if candidate.is_file():
             return candidate
-    found = shutil.which(tool.program, path=settings.full.get("PATH", ""))
+    path = settings.full.get("PATH", "")
+    if tool is CNI_PLUGINS:
+        path = os.pathsep.join(CNI_FOLDERS)  # they are no commands: nothing has them on its path
+    elif tool.macos == "":
+        # Debian's own PATH for people leaves out where it keeps programs of the system.
+        path = os.pathsep.join([path, *SYSTEM_FOLDERS])
+    found = shutil.which(tool.program, path=path)
     return Path(found) if found else None

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from slipway_accounts.catalogue import CatalogueService
 from slipway_accounts.changes import Changes
 from slipway_accounts.identity import IdentityService, create_account
+from slipway_accounts.limits import LimitService
+from slipway_accounts.offers import Offers
 from slipway_accounts.sessions import SessionService
 from slipway_accounts.tasks import TaskService
 from slipway_accounts.tokens import Signer
@@ -31,13 +33,15 @@ from slipway_common.contracts.packages import (
     UploadStored,
 )
 from slipway_common.contracts.problems import ProblemError
-from slipway_common.contracts.registry import Topic
+from slipway_common.contracts.registry import SESSIONS_WANTED, Topic
 from slipway_common.contracts.sessions import (
     EndReason,
     LaunchRequested,
     SessionEnded,
     SessionFailed,
+    SessionProgress,
     SessionRunning,
+    SessionStage,
     StopRequested,
 )
 from slipway_common.contracts.views import (
@@ -69,7 +73,7 @@ def sha256_of(text: str) -> str:
 async def refused(slug: str):
     """The block is refused with the problem of this name."""
     with pytest.raises(ProblemError) as found:
-        yield
+        yield found
     assert found.value.slug == slug
 
 
@@ -106,10 +110,11 @@ def stored(
     )
 
 
-def ready(upload: UploadStored, *, runtime: str = "1.0") -> PackageReady:
+def ready(upload: UploadStored, *, runtime: str = "1.0", profile: str = "standard") -> PackageReady:
     app = AppFacts(
         title=upload.name.title(),
         runtime=runtime,
+        profile=profile,
         services=(ServiceFacts(name="solve"), ServiceFacts(name="report")),
     )
     return PackageReady(
@@ -145,8 +150,16 @@ class World:
             identity_lifetime=timedelta(minutes=1),
         )
         self.catalogue = CatalogueService(database)
-        self.sessions = SessionService(database, self.signer, ticket_lifetime=timedelta(seconds=60))
-        self.tasks = TaskService(database, self.changes)
+        self.offer(Offers())
+
+    def offer(self, offers: Offers) -> None:
+        """Start accounts anew, with other files of the operator's."""
+        self.offers = offers
+        self.sessions = SessionService(
+            self.database, self.signer, offers=offers, ticket_lifetime=timedelta(seconds=60)
+        )
+        self.tasks = TaskService(self.database, self.changes, offers=offers)
+        self.limits = LimitService(self.database, offers=offers)
 
     async def account(
         self, name: str = "acme", *, limit: int = 10, queues: bool = True
@@ -173,10 +186,10 @@ class World:
         request = LogOn(account=account, user=user, password=PASSWORD)
         return (await self.identity.log_on(request)).principal
 
-    async def publish(self, who: Principal, **which: Any) -> UUID:
+    async def publish(self, who: Principal, *, profile: str = "standard", **which: Any) -> UUID:
         upload = stored(who, **which)
         await self.catalogue.on_upload(upload)
-        await self.catalogue.on_ready(ready(upload))
+        await self.catalogue.on_ready(ready(upload, profile=profile))
         return upload.package_id
 
     async def publish_all(self, who: Principal) -> None:
@@ -184,9 +197,10 @@ class World:
         await self.publish(who, kind=PackageKind.RUNTIME, name=RUNTIME, version="1.0.0.1")
         await self.publish(who)
 
-    async def ask(self, who: Principal, *, key: str | None = None) -> UUID:
+    async def ask(self, who: Principal, *, key: str | None = None, **what: Any) -> UUID:
         """A launch that the gateway has written down and not yet published."""
-        launched = await self.sessions.launch(who, LaunchRequest(app="depots"), key or str(uuid4()))
+        wanted = LaunchRequest(**(what or {"app": "depots"}))
+        launched = await self.sessions.launch(who, wanted, key or str(uuid4()))
         return launched.session.id
 
     def requested(self, who: Principal, session_id: UUID) -> LaunchRequested:
@@ -198,8 +212,8 @@ class World:
             app_version="1.0.0",
         )
 
-    async def launch(self, who: Principal) -> UUID:
-        session_id = await self.ask(who)
+    async def launch(self, who: Principal, **what: Any) -> UUID:
+        session_id = await self.ask(who, **what)
         await self.sessions.on_launch(self.requested(who, session_id))
         return session_id
 
@@ -219,6 +233,15 @@ class World:
                 account_id=who.account_id, session_id=session_id, requested_by=who.user_id
             )
         )
+
+    async def progress(
+        self, who: Principal, session_id: UUID, stage: SessionStage, message: str = "", **more: Any
+    ) -> SessionProgress:
+        event = SessionProgress(
+            account_id=who.account_id, session_id=session_id, stage=stage, message=message, **more
+        )
+        await self.sessions.on_progress(event)
+        return event
 
     async def state(self, who: Principal, session_id: UUID) -> SessionState:
         return (await self.sessions.view(who, session_id)).state
@@ -249,6 +272,15 @@ class World:
             (row["key"].decode(), None if row["payload"] is None else json.loads(row["payload"]))
             for row in rows
         ]
+
+    async def wanted(self, session_id: UUID) -> dict[str, Any]:
+        """The record by which the scheduler knows of the session."""
+        [found] = [
+            body
+            for key, body in await self.told(SESSIONS_WANTED)
+            if key == str(session_id) and body
+        ]
+        return found
 
     async def task_sessions(self) -> list[UUID]:
         rows = await self.fetch("SELECT id FROM sessions WHERE kind = 'task' ORDER BY created_at")

@@ -54,7 +54,7 @@ async def new_adapter(tmp_path: Path):
     yield make
     if adapters:
         last = make()
-        for session_id in await last.list():
+        for session_id in last.look():
             await last.kill(session_id)
     for adapter in adapters:
         for child in adapter._children.values():

@@ -1,6 +1,6 @@
 """Units that exist in memory only, and behave as the names of their apps say."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import count
 from uuid import UUID
@@ -24,8 +24,20 @@ class MemoryUnits(Units):
         self._identities = count(1)
 
     @override
-    async def list(self) -> Mapping[UUID, Unit]:
-        return dict(self.units)
+    async def refresh(self) -> None:
+        """What is in memory is always fresh."""
+
+    @override
+    def find(self, session_id: UUID) -> Unit | None:
+        return self.units.get(session_id)
+
+    @override
+    def ids(self) -> Collection[UUID]:
+        return list(self.units)
+
+    @override
+    async def activate(self, wanted: SessionWanted) -> None:
+        self.units[wanted.session_id] = replace(self.units[wanted.session_id], dormant=False)
 
     @override
     async def create(self, wanted: SessionWanted) -> None:

@@ -1,6 +1,6 @@
 """The controller: from what should run to what runs, at any moment and after any restart."""
 
-import asyncio
+from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
 
@@ -9,9 +9,10 @@ import pytest
 from integration.scheduler.memory_units import MemoryUnits
 from slipway_common.contracts.base import Event, utc_now
 from slipway_common.contracts.sessions import SessionWanted
-from slipway_common.errors import TransientError
+from slipway_common.errors import PermanentError, TransientError
 from slipway_scheduler.controller import Controller
 from slipway_scheduler.models import UnitPhase
+from slipway_scheduler.units.base import NoPlaceError
 
 SOMEBODY = "5117a7b0-0000-4000-8000-000000000001"
 
@@ -20,13 +21,21 @@ class Wanted:
     """The wanted topic, as its reader holds it."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, Event] = {}
-        self.caught_up = asyncio.Event()
-        self.caught_up.set()
+        self.rows: dict[UUID, SessionWanted] = {}
+        self.all_is_read = True
 
     def want(self, session: SessionWanted) -> SessionWanted:
-        self.rows[str(session.session_id)] = session
+        self.rows[session.session_id] = session
         return session
+
+    def find(self, session_id: UUID) -> SessionWanted | None:
+        return self.rows.get(session_id)
+
+    def ids(self) -> Collection[UUID]:
+        return list(self.rows)
+
+    def owns(self, session_id: UUID) -> bool:
+        return self.all_is_read
 
 
 class Told:
@@ -65,7 +74,7 @@ class Place:
             await self.controller.step()
 
     def unwant(self, session: SessionWanted) -> None:
-        self.wanted.rows.pop(str(session.session_id), None)
+        self.wanted.rows.pop(session.session_id, None)
         self.controller.on_tombstone(
             str(session.session_id), {"slipway_account": str(session.account_id)}
         )
@@ -90,7 +99,7 @@ async def test_nothing_is_done_before_all_that_is_wanted_has_been_read(
 ) -> None:
     running = wanted()
     await place.units.create(running)
-    place.wanted.caught_up.clear()
+    place.wanted.all_is_read = False
 
     await place.steps()
 
@@ -152,13 +161,83 @@ async def test_what_ends_by_itself_is_told_with_its_reason_and_not_started_again
 
 
 async def test_what_does_not_answer_in_time_is_ended(place: Place, wanted) -> None:
-    late = utc_now() - timedelta(seconds=181)
-    session = place.wanted.want(wanted("silent", admitted_at=late))
+    session = place.wanted.want(wanted("silent"))
+    await place.steps()
+    late = session.model_copy(update={"admitted_at": utc_now() - timedelta(seconds=181)})
+    place.wanted.want(late)
 
     await place.steps()
 
     assert place.told.of(session.session_id) == ["starting", "failed"]
     assert place.told.events[-1].reason == "start-timeout"  # type: ignore[attr-defined]
+
+
+async def test_what_could_not_be_begun_in_its_time_is_not_begun_and_told_once(
+    place: Place, wanted
+) -> None:
+    late = utc_now() - timedelta(seconds=181)
+    session = place.wanted.want(wanted(admitted_at=late))
+
+    await place.steps()
+
+    assert place.units.created == []
+    assert place.told.of(session.session_id) == ["failed"]
+    assert place.told.events[-1].reason == "start-timeout"  # type: ignore[attr-defined]
+
+
+async def test_what_its_place_refuses_for_good_fails_with_the_reason_and_is_not_tried_again(
+    place: Place, wanted
+) -> None:
+    class Strict(MemoryUnits):
+        async def create(self, wanted: SessionWanted) -> None:
+            self.created.append(wanted.session_id)
+            raise PermanentError("its image is not allowed")
+
+    place.units = Strict()
+    place.restart()
+    session = place.wanted.want(wanted())
+
+    await place.steps()
+
+    assert place.told.of(session.session_id) == ["failed"]
+    assert place.told.events[-1].reason == "not-admitted"  # type: ignore[attr-defined]
+    assert "its image is not allowed" in place.told.events[-1].message  # type: ignore[attr-defined]
+
+
+async def test_a_full_place_is_told_once_and_tried_until_there_is_room(
+    place: Place, wanted
+) -> None:
+    class Full(MemoryUnits):
+        full = True
+
+        async def create(self, wanted: SessionWanted) -> None:
+            if self.full:
+                raise NoPlaceError("The place for sessions is full")
+            await super().create(wanted)
+
+    units = Full()
+    place.units = units
+    place.restart()
+    session = place.wanted.want(wanted())
+    await place.steps()
+    units.full = False
+
+    await place.steps()
+
+    assert place.told.of(session.session_id) == ["progress", "starting", "running"]
+
+
+async def test_sessions_of_somebody_else_are_left_alone(place: Place, wanted) -> None:
+    mine, other = wanted(), wanted()
+    await place.units.create(other)
+    place.wanted.want(mine)
+    place.wanted.owns = lambda session_id: session_id == mine.session_id  # type: ignore[method-assign]
+
+    await place.steps()
+
+    assert place.units.units[other.session_id].phase is UnitPhase.READY
+    assert place.told.of(other.session_id) == []
+    assert place.told.of(mine.session_id) == ["starting", "running"]
 
 
 async def test_what_runs_longer_than_it_may_is_ended(place: Place, wanted) -> None:

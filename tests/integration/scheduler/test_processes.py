@@ -19,7 +19,7 @@ from support.waiting import eventually
 
 async def reach(units: ProcessUnits, session_id: UUID, phase: UnitPhase) -> Unit:
     async def look() -> Unit | None:
-        unit = (await units.list()).get(session_id)
+        unit = units.look().get(session_id)
         return unit if unit is not None and unit.phase is phase else None
 
     return await eventually(look, seconds=15, what=f"phase {phase}")
@@ -41,7 +41,7 @@ async def test_a_scheduler_that_is_started_anew_finds_what_runs(new_adapter, wan
 
     restarted = new_adapter()
     await restarted.create(session)
-    assert await restarted.list() == {session.session_id: before}
+    assert restarted.look() == {session.session_id: before}
     await restarted.stop(session.session_id, reason=EndReason.IDLE, message="Nobody.")
 
     unit = await reach(new_adapter(), session.session_id, UnitPhase.GONE)
@@ -59,7 +59,7 @@ async def test_a_runner_without_its_record_yet_is_found_by_where_it_works(
     await eventually(_true_when(record.exists))
     record.unlink()
 
-    [found] = (await new_adapter().list()).values()
+    [found] = new_adapter().look().values()
 
     assert pid_of(found) == pid_of(before)
 
@@ -70,7 +70,7 @@ async def test_a_unit_that_never_began_is_created_again(new_adapter, wanted, fol
     work.mkdir(parents=True)
     (work / "wanted.json").write_text(session.model_dump_json())
     restarted = new_adapter()
-    assert await restarted.list() == {}
+    assert restarted.look() == {}
 
     await restarted.create(session)
 
@@ -86,7 +86,7 @@ async def test_a_folder_whose_maker_died_half_way_is_no_unit(
     (folder / "lost+found").mkdir()
     (folder / "file").write_text("")
 
-    assert await units.list() == {}
+    assert units.look() == {}
 
 
 async def test_a_runner_that_dies_before_its_first_word_fails_with_its_log(
@@ -166,7 +166,7 @@ async def test_a_stranger_who_got_its_number_is_not_touched(
     record.write_text(json.dumps({"pid": stranger.pid, "started": 1.0}))
 
     restarted = new_adapter()
-    [unit] = (await restarted.list()).values()
+    [unit] = restarted.look().values()
     await restarted.stop(session.session_id, reason=EndReason.STOPPED, message="")
     await restarted.kill(session.session_id)
     await restarted.forget(session.session_id)
@@ -207,7 +207,7 @@ async def test_what_an_app_scribbles_into_its_records_stops_nobody(
     assert unit.termination is None
     for text in ('{"reason": "unheard-of"}', "[]", "7", '{"message": 1}', "\x00"):
         (folder / str(bad.session_id) / "termination.json").write_text(text)
-        assert set(await units.list()) == {bad.session_id, good.session_id}
+        assert set(units.look()) == {bad.session_id, good.session_id}
 
 
 async def test_the_whole_group_dies_when_it_is_killed(new_adapter, wanted) -> None:

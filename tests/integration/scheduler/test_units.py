@@ -18,14 +18,20 @@ def units(request: pytest.FixtureRequest, new_adapter) -> Units:
 
 async def reach(units: Units, session_id: UUID, phase: UnitPhase) -> Unit:
     async def look() -> Unit | None:
-        unit = (await units.list()).get(session_id)
+        await units.refresh()
+        unit = units.find(session_id)
         return unit if unit is not None and unit.phase is phase else None
 
     return await eventually(look, seconds=15, what=f"phase {phase}")
 
 
+async def everything(units: Units) -> dict[UUID, Unit | None]:
+    await units.refresh()
+    return {session_id: units.find(session_id) for session_id in units.ids()}
+
+
 async def test_at_first_there_is_nothing(units: Units) -> None:
-    assert await units.list() == {}
+    assert await everything(units) == {}
 
 
 async def test_a_unit_gets_ready_and_says_where(units: Units, wanted) -> None:
@@ -46,7 +52,7 @@ async def test_creating_it_again_changes_nothing(units: Units, wanted) -> None:
 
     await units.create(session)
 
-    assert await units.list() == {session.session_id: before}
+    assert await everything(units) == {session.session_id: before}
 
 
 async def test_asked_to_stop_it_ends_for_the_first_reason_it_was_given(
@@ -110,7 +116,7 @@ async def test_what_is_forgotten_is_not_there_and_can_be_made_anew(units: Units,
     await reach(units, session.session_id, UnitPhase.GONE)
 
     await units.forget(session.session_id)
-    assert await units.list() == {}
+    assert await everything(units) == {}
     await units.create(session)
 
     after = await reach(units, session.session_id, UnitPhase.READY)
@@ -122,4 +128,4 @@ async def test_what_is_gone_already_is_success(units: Units) -> None:
     await units.kill(uuid4())
     await units.forget(uuid4())
 
-    assert await units.list() == {}
+    assert await everything(units) == {}

@@ -130,6 +130,20 @@ class FakePlatform:
     items: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
     results: dict[str, Any] = field(default_factory=dict)
     logs: dict[str, list[str]] = field(default_factory=dict)
+    uses: dict[str, list[Response]] = field(default_factory=dict)
+    account: dict[str, Any] = field(
+        default_factory=lambda: {
+            "name": "acme",
+            "session_limit": 10,
+            "queues": True,
+            "webui_idle_seconds": 900,
+            "solve_idle_seconds": 900,
+            "task_idle_seconds": 60,
+            "max_session_seconds": 43200,
+            "idle_range": {"lowest": 5, "highest": 86400},
+            "max_session_range": {"lowest": 60, "highest": 604800},
+        }
+    )
     principal: dict[str, Any] = field(
         default_factory=lambda: {
             "account_id": str(UUID(int=1)),
@@ -170,7 +184,11 @@ class FakeServer:
     def __init__(self) -> None:
         self.platform = FakePlatform()
         handlers = [
-            Route("/api/v1/{rest:path}", self._answer, methods=["GET", "POST", "PUT", "DELETE"]),
+            Route(
+                "/api/v1/{rest:path}",
+                self._answer,
+                methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            ),
         ]
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -261,6 +279,11 @@ def _identity(platform: FakePlatform, seen: Seen, parts: list[str]) -> Response 
         case "DELETE", ["api-keys", identity]:
             known = platform.items["api-keys"].pop(identity, None)
             return Response(status_code=204) if known else refusal(Code.NOT_FOUND)
+        case "GET", ["account"]:
+            return JSONResponse(platform.account)
+        case "PATCH", ["account"]:
+            platform.account |= seen.json
+            return JSONResponse(platform.account)
         case "POST", ["users", identity, "disable"]:
             platform.items["users"][identity]["disabled"] = True
             return Response(status_code=204)
@@ -290,6 +313,9 @@ def _work(platform: FakePlatform, seen: Seen, parts: list[str]) -> Response | No
             return refusal(Code.APP_NOT_FOUND)
         case "POST", ["sessions", identity, "ticket"]:
             return JSONResponse({"url": f"https://s.test/{identity}", "expires_at": LATER})
+        case "GET", ["sessions", identity, "use"]:
+            use = platform.uses[identity]
+            return use.pop(0) if len(use) > 1 else use[0]
         case "GET", ["sessions", identity, "log"]:
             log = platform.logs[identity]
             return PlainTextResponse(log.pop(0) if len(log) > 1 else log[0])
@@ -304,9 +330,14 @@ def _work(platform: FakePlatform, seen: Seen, parts: list[str]) -> Response | No
     return None
 
 
+_LISTS = {
+    "api-keys", "users", "apps", "runtimes", "sessions", "tasks", "services", "profiles",
+}  # fmt: skip
+
+
 def _things(platform: FakePlatform, seen: Seen, parts: list[str]) -> Response | None:
     match seen.method, parts:
-        case "GET", [("api-keys" | "users" | "apps" | "runtimes" | "sessions" | "tasks") as kind]:
+        case "GET", [kind] if kind in _LISTS:
             return _page(platform, kind, seen.query)
         case "GET", [("sessions" | "tasks" | "packages") as kind, identity]:
             known = platform.items[kind].get(identity)

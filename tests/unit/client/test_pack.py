@@ -12,6 +12,7 @@ from slipway_client.pack import pack
 from slipway_client.packages import UnreadableArchiveError, runtime_identity, sealed_identity
 from slipway_client.project import ProjectError
 from slipway_common.crypto.envelope import MAGIC, Decryptor, EnvelopeError, HeaderReader
+from slipway_packager.manifest import parse_app_manifest
 from unit.client.conftest import SealPair
 
 
@@ -59,6 +60,18 @@ def test_sealed_app_opens_to_the_archive(project: Path, seal: SealPair) -> None:
             "icon": "icon.svg",
             "services": [{"name": "solve", "title": "", "description": ""}],
         }
+
+
+def test_profile_goes_into_the_manifest_as_it_is_written(project: Path, seal: SealPair) -> None:
+    replace(project, 'runtime = "1.0"', 'runtime = "1.0"\nprofile = "large"')
+
+    data, _ = sealed(project, seal)
+
+    plain = opened(data, seal, purpose="app", name="depots", version="1.0.0")
+    with zipfile.ZipFile(BytesIO(plain)) as archive:
+        manifest = archive.read("slipway.json")
+    assert json.loads(manifest)["profile"] == "large"
+    assert parse_app_manifest(manifest).profile == "large"
 
 
 def test_sealed_app_opens_for_no_other_context(project: Path, seal: SealPair) -> None:
@@ -153,6 +166,11 @@ def test_what_nobody_wants_is_left_out(project: Path) -> None:
         ('"depots"', '"-depots"', "[app] name is '-depots', and must be 1 to 64 letters"),
         ('"1.0.0"', '"1 0"', "[app] version is '1 0', and must be 1 to 32 letters"),
         ('runtime = "1.0"', 'runtime = "1"', "[app] runtime is '1', and must be a release"),
+        (
+            'runtime = "1.0"',
+            'runtime = "1.0"\nprofile = "Large"',
+            "[app] profile is 'Large', and must be 1 to 32",
+        ),
         ('"model:app"', '"model"', "[model] entry is 'model', and must be MODULE:OBJECT"),
         ('"model:app"', '"plan.deep:app"', "and there is no plan/deep.py."),
         ('name = "solve"', 'name = "so lve"', "[[services]] number 1: name is 'so lve'"),

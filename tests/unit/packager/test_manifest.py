@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway_packager.archive import ArchiveReport, Entry
+from slipway_packager.judgement import judge_app
 from slipway_packager.manifest import (
     AppManifest,
     InvalidManifestError,
@@ -86,6 +87,14 @@ def test_app_manifest_is_read_as_written() -> None:
     assert [service.name for service in manifest.services] == ["solve"]
 
 
+def test_profile_that_an_app_asks_for_becomes_a_fact_of_it() -> None:
+    files = {"slipway.json": app(profile="large", icon=None), "model.py": b"app = 1"}
+
+    facts = judge_app(report(files, frozenset({"slipway.json"})), name="depots", version="1.0.0")
+
+    assert facts.profile == "large"
+
+
 def test_only_what_has_no_default_must_be_there() -> None:
     fields = ("schema", "name", "version", "title", "runtime", "entry")
 
@@ -93,6 +102,7 @@ def test_only_what_has_no_default_must_be_there() -> None:
 
     assert (manifest.description, manifest.category, manifest.services) == ("", "other", ())
     assert manifest.icon is None
+    assert manifest.profile == "standard"
 
 
 @pytest.mark.parametrize("field", ["schema", "name", "version", "title", "runtime", "entry"])
@@ -136,6 +146,14 @@ def test_missing_field_is_named(field: str) -> None:
         ("runtime", "01.0"),
         ("runtime", "1.x"),
         ("runtime", 1.0),
+        ("profile", ""),
+        ("profile", "Large"),
+        ("profile", "very large"),
+        ("profile", "-large"),
+        ("profile", "large-"),
+        ("profile", "a" * 33),
+        ("profile", 2),
+        ("profile", None),
         ("entry", "model"),
         ("entry", "model:"),
         ("entry", ":app"),

@@ -18,7 +18,7 @@ from slipway_scheduler.models import (
     Unit,
     UnitPhase,
 )
-from slipway_scheduler.reconcile import FAILURES, LOST, decide
+from slipway_scheduler.reconcile import FAILURES, LOST, NOTHING_TOLD, Told, decide
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 GRACE = timedelta(seconds=10)
@@ -55,6 +55,12 @@ def unit(
         stopping_since=None if stopping is None else NOW - timedelta(seconds=stopping),
         termination=termination,
     )
+
+
+def told(there: Unit | None, *, announced: bool) -> Told:
+    if there is None or not announced:
+        return NOTHING_TOLD
+    return Told(there.identity, there.phase)
 
 
 STARTING, READY = unit(UnitPhase.STARTING), unit(UnitPhase.READY)
@@ -120,7 +126,7 @@ def test_the_next_thing_to_do(want, there, announced, action) -> None:
         None if want is None else wanted(age=want),
         there,
         now=NOW,
-        announced=announced,
+        told=told(there, announced=announced),
         stop_grace=GRACE,
     )
 
@@ -130,7 +136,7 @@ def test_the_next_thing_to_do(want, there, announced, action) -> None:
 def test_a_stop_whose_beginning_is_unknown_is_waited_for() -> None:
     there = unit(UnitPhase.STOPPING)
 
-    assert decide(None, there, now=NOW, announced=False, stop_grace=GRACE) is None
+    assert decide(None, there, now=NOW, stop_grace=GRACE) is None
 
 
 @pytest.mark.parametrize(
@@ -143,8 +149,8 @@ def test_whatever_is_seen_there_is_an_answer_and_asking_again_gives_the_same(
     want = None if age is None else wanted(age=age)
     there = None if phase is None else unit(phase, stopping=3)
 
-    first = decide(want, there, now=NOW, announced=announced, stop_grace=GRACE)
-    second = decide(want, there, now=NOW, announced=announced, stop_grace=GRACE)
+    first = decide(want, there, now=NOW, told=told(there, announced=announced), stop_grace=GRACE)
+    second = decide(want, there, now=NOW, told=told(there, announced=announced), stop_grace=GRACE)
 
     assert first == second
     if isinstance(first, Create):
@@ -156,7 +162,7 @@ def test_whatever_is_seen_there_is_an_answer_and_asking_again_gives_the_same(
 
 @pytest.mark.parametrize("there", [GONE, SILENT, READY])
 def test_a_scheduler_that_remembers_nothing_tells_it_again_before_it_forgets(there) -> None:
-    action = decide(wanted(), there, now=NOW, announced=False, stop_grace=GRACE)
+    action = decide(wanted(), there, now=NOW, stop_grace=GRACE)
 
     assert isinstance(action, Announce | Conclude)
 

@@ -5,8 +5,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from slipway_client.catalogue import Apps, Runtimes
+from slipway_client.catalogue import Apps, Profiles, Runtimes, Services
 from slipway_client.identity import Keys, Users
+from slipway_client.limits import Limits
 from slipway_client.operations import Blocking, Direct, DriverT_co, Group, operation
 from slipway_client.packages import Packages
 from slipway_client.portal import Portal
@@ -33,8 +34,11 @@ class Client(Group[DriverT_co]):
         self.packages = Packages(transport, driver)
         self.apps = Apps(transport, driver)
         self.runtimes = Runtimes(transport, driver)
+        self.services = Services(transport, driver)
+        self.profiles = Profiles(transport, driver)
         self.keys = Keys(transport, driver)
         self.users = Users(transport, driver)
+        self.limits = Limits(transport, driver)
 
     @property
     def url(self) -> str:

@@ -58,6 +58,7 @@ class AppTable(_Table):
     description: Annotated[str, Field(max_length=4000)] = ""
     category: Annotated[str, Field(max_length=64)] = ""
     runtime: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+$")]
+    profile: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")] = ""
     icon: str | None = None
 
 
@@ -116,8 +117,9 @@ class Project:
             "entry": self.tables.model.entry,
             "services": [service.model_dump() for service in self.tables.services],
         }
-        if not app.category:
-            del fields["category"]
+        for name in ("category", "profile"):
+            if not fields[name]:
+                del fields[name]
         if app.icon is not None:
             fields["icon"] = str(PurePosixPath(app.icon))
         return fields
@@ -168,6 +170,7 @@ _RULES = {
     ("app", "name"): "1 to 64 letters, digits, blanks and . _ -, starting with a letter or digit",
     ("app", "version"): "1 to 32 letters, digits and . _ + -, starting with a letter or digit",
     ("app", "runtime"): "a release of the runtime, MAJOR.MINOR, such as 1.0",
+    ("app", "profile"): "1 to 32 of a-z, 0-9 and - inside of it, such as large",
     ("model", "entry"): "MODULE:OBJECT, such as model:app",
     ("services", "name"): "1 to 64 letters, digits and _ -",
 }

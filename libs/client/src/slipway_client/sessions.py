@@ -2,11 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 from uuid import UUID, uuid4
 
+from slipway_client.errors import SlipwayProblem
 from slipway_client.feeds import pages, watch
 from slipway_client.operations import DriverT_co, Group, feed, operation
 from slipway_client.transport import parsed
+from slipway_common.contracts.internal import SessionUse
+from slipway_common.contracts.problems import Code
+from slipway_common.contracts.sessions import SessionKind
 from slipway_common.contracts.views import LaunchRequest, SessionView, TicketView
 
 _LOG_SECONDS = 1.0
@@ -15,16 +20,28 @@ _LOG_SECONDS = 1.0
 class Sessions(Group[DriverT_co]):
     @operation
     async def launch(
-        self, app: str, *, version: str = "latest", idempotency_key: str | None = None
+        self,
+        app: str,
+        *,
+        version: str = "latest",
+        kind: SessionKind = SessionKind.WEBUI,
+        idempotency_key: str | None = None,
     ) -> SessionView:
         """Ask for a session; the same key gives the same session however often it is sent."""
-        response = await self._transport.request(
-            "POST",
-            "/sessions",
-            json=LaunchRequest(app=app, version=version).model_dump(mode="json"),
-            headers={"Idempotency-Key": idempotency_key or str(uuid4())},
+        wanted = (
+            LaunchRequest(app=app, version=version)
+            if kind is SessionKind.WEBUI
+            else LaunchRequest(kind=kind, app=app, version=version)
         )
-        return parsed(SessionView, response.content)
+        return await self._launch(wanted, idempotency_key)
+
+    @operation
+    async def launch_service(
+        self, service: str, *, idempotency_key: str | None = None
+    ) -> SessionView:
+        """Ask for a session of a service that the operator offers."""
+        wanted = LaunchRequest(kind=SessionKind.EXTERNAL, service=service)
+        return await self._launch(wanted, idempotency_key)
 
     @operation
     async def get(self, session_id: UUID | str) -> SessionView:
@@ -80,6 +97,39 @@ class Sessions(Group[DriverT_co]):
             shown = text
             if not over:
                 await asyncio.sleep(_LOG_SECONDS)
+
+    @operation
+    async def use(self, session_id: UUID | str) -> SessionUse:
+        """What the session uses at this moment."""
+        return await self._use(session_id)
+
+    @feed
+    async def follow_use(
+        self, session_id: UUID | str, *, every: timedelta = timedelta(seconds=2)
+    ) -> AsyncGenerator[SessionUse, None]:
+        """Give what it uses, again and again, until it is over."""
+        while not (await self._get(session_id)).state.over:
+            try:
+                yield await self._use(session_id)
+            except SlipwayProblem as problem:
+                if problem.slug != Code.SESSION_OVER.slug:
+                    raise
+                return
+            await asyncio.sleep(every.total_seconds())
+
+    async def _launch(self, wanted: LaunchRequest, key: str | None) -> SessionView:
+        response = await self._transport.request(
+            "POST",
+            "/sessions",
+            # Only what is meant: a platform of the release before knows no other kind.
+            json=wanted.model_dump(mode="json", exclude_unset=True),
+            headers={"Idempotency-Key": key or str(uuid4())},
+        )
+        return parsed(SessionView, response.content)
+
+    async def _use(self, session_id: UUID | str) -> SessionUse:
+        response = await self._transport.request("GET", f"/sessions/{session_id}/use")
+        return parsed(SessionUse, response.content)
 
     async def _get(self, session_id: UUID | str) -> SessionView:
         response = await self._transport.request("GET", f"/sessions/{session_id}")

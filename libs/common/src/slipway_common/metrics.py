@@ -42,4 +42,42 @@ sessions_running = Gauge("slipway_sessions_running", "Sessions that answer.")
 session_start_seconds = Histogram(
     "slipway_session_start_seconds", "From admission to the first answer.", buckets=_SLOW
 )
+session_action_failures = Counter(
+    "slipway_session_action_failures_total", "Actions of the scheduler that failed, to be repeated."
+)
 proxied_connections = Gauge("slipway_proxied_websockets", "WebSockets that are open to sessions.")
+kubernetes_requests = Counter(
+    "slipway_kubernetes_requests_total", "Requests to the API server.", ["method", "status"]
+)
+kubernetes_relists = Counter(
+    "slipway_kubernetes_relists_total", "Times that a mirror was filled anew.", ["resource"]
+)
+kubernetes_mirror_age_seconds = Gauge(
+    "slipway_kubernetes_mirror_age_seconds", "Since the API server said anything.", ["resource"]
+)
+warm_members = Gauge(
+    "slipway_warm_members", "Pods that wait for sessions.", ["runtime", "profile", "state"]
+)
+warm_pools_held = Gauge(
+    "slipway_warm_pools_held",
+    "1 while a pool is not refilled because its pods fail.",
+    ["runtime", "profile"],
+)
+node_leader = Gauge("slipway_node_leader", "1 where nodes are looked after.")
+node_look_seconds = Histogram(
+    "slipway_node_look_seconds", "Time of one look at nodes, actions included.", buckets=_FAST
+)
+nodes = Gauge("slipway_node_count", "Nodes by how they are.", ["pool", "phase"])
+node_pods_waiting = Gauge("slipway_node_pods_waiting", "Pods that wait for a node.", ["pool"])
+node_orders = Counter(
+    "slipway_node_orders_total", "Orders that the cloud took: size or remove.", ["pool", "order"]
+)
+node_failures = Counter(
+    "slipway_node_failures_total", "Nodes that were refused, failed or came too late.", ["pool"]
+)
+node_boot_seconds = Histogram(
+    "slipway_node_boot_seconds",
+    "From asking for a node until it is ready.",
+    ["pool"],
+    buckets=_SLOW,
+)

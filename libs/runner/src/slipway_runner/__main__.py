@@ -1,20 +1,26 @@
 """Run one session."""
 
-import asyncio
 import os
 import signal
 
-from slipway_common import logs
-from slipway_common.settings import LogSettings
-from slipway_runner import app
-from slipway_runner.settings import Settings
-
 
 def main() -> None:
+    # The first process of a container loses a signal that it does not handle; a stop that comes
+    # while we are still starting waits until somebody hears it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+
+    import asyncio
+
+    from slipway_common import logs
+    from slipway_common.settings import LogSettings
+    from slipway_runner import app, orphans
+    from slipway_runner.settings import Settings
+
     settings = Settings()
     logs.configure(LogSettings(), service="runner")
     asyncio.run(app.run(settings))
-    # Whatever the app has started in our process group ends with the session, and so do we.
+    # Whatever the app has started ends with the session; and what is in our group, with us.
+    orphans.end_all()
     os.killpg(0, signal.SIGKILL)
 
 

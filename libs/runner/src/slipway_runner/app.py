@@ -4,67 +4,152 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import structlog
 
 from slipway_common import process
 from slipway_common.contracts.problems import ProblemError
-from slipway_common.contracts.sessions import EndReason, SessionKind
-from slipway_common.errors import SlipwayError
-from slipway_runner import lifeline, packages, records
-from slipway_runner.engine import Engine, EngineError
+from slipway_common.contracts.sessions import EndReason
+from slipway_common.errors import PermanentError, SlipwayError
+from slipway_runner import lifeline, member, orphans, records, use
+from slipway_runner.doorstep import Doorstep
 from slipway_runner.front import Front
 from slipway_runner.home import Home
 from slipway_runner.log import SessionLog
+from slipway_runner.readiness import Readiness
 from slipway_runner.records import Ending
-from slipway_runner.runtime import Runtime, unpack
+from slipway_runner.session import Order, Session
 from slipway_runner.settings import Settings
-from slipway_runner.work import TaskLoop
 
 logger = structlog.get_logger(__name__)
 
-LOG_SECONDS = 2.0
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 LAST_WORDS_SECONDS = 4.0
 """For the last upload of the log: shorter than the grace that whoever stops us gives."""
 
 
 async def run(settings: Settings) -> None:
-    records.write_unit(settings.unit_file)
+    if settings.unit_file is not None:
+        records.write_unit(settings.unit_file)
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    log = SessionLog()
-    home = Home(settings.gateway_url, settings.token_file.read_text().strip())
-    try:
-        ending = await _until_over(settings, home, log, stopped)
-        log.add(f"session over: {ending.reason} {ending.message}")
-        with contextlib.suppress(SlipwayError, TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
-                await home.store_log(log.content())
-    finally:
-        await home.close()
-    records.write_termination(settings.termination_file, ending)
+    # What came before there was anybody to hear it comes now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    await Runner(settings).run(stopped)
 
 
-async def _until_over(
-    settings: Settings, home: Home, log: SessionLog, stopped: asyncio.Event
-) -> Ending:
-    """Serve until something ends the session; whatever comes first says why."""
-    ends = [
-        asyncio.create_task(_stopped(stopped)),
-        asyncio.create_task(_serve(settings, home, log)),
-    ]
-    if settings.lifeline is not None:
-        ends.append(asyncio.create_task(_cut_off(settings)))
-    try:
-        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        return next(task for task in ends if task in done).result()
-    finally:
-        for task in ends:
-            task.cancel()
-        await asyncio.gather(*ends, return_exceptions=True)
+class Runner:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._meter = use.meter()
+        orphans.adopt()
+        self._log = SessionLog()
+        self._readiness = Readiness()
+        self._doorstep = _doorstep(settings, self._readiness)
+        self._front = Front(self._readiness, self._meter, doorstep=self._doorstep)
+        self._home: Home | None = None
+        """Of the session; None of a member that has become none."""
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        async with AsyncExitStack() as stack:
+            listener = socket.create_server(
+                (self._settings.listen_host, self._settings.listen_port)
+            )
+            stack.callback(listener.close)
+            await stack.enter_async_context(
+                process.serve_on(self._front, listener, drain_seconds=1)
+            )
+            host, port = listener.getsockname()[:2]
+            ending = await self._until_over(stopped, address=f"{host}:{port}")
+            self._front.close()
+        self._log.add(f"session over: {ending.reason} {ending.message}")
+        if self._home is not None:
+            with contextlib.suppress(SlipwayError, TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_SECONDS):
+                    await self._home.store_log(self._log.content())
+            await self._home.close()
+        self._record(ending)
+
+    async def _until_over(self, stopped: asyncio.Event, *, address: str) -> Ending:
+        """Serve until something ends the session; whatever comes first says why."""
+        ends = [
+            asyncio.create_task(_stopped(stopped)),
+            asyncio.create_task(self._live(address)),
+        ]
+        if self._settings.lifeline is not None:
+            ends.append(asyncio.create_task(_cut_off(self._settings.lifeline)))
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            ending = next(task for task in ends if task in done).result()
+            # Already now, should the rest take longer than whoever stops us has patience.
+            self._record(ending)
+            return ending
+        finally:
+            for task in ends:
+                task.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+
+    def _record(self, ending: Ending) -> None:
+        records.write_termination(self._settings.termination_file, ending, use=self._meter.read())
+
+    async def _live(self, address: str) -> Ending:
+        try:
+            if self._doorstep is None:
+                assert self._settings.session_id is not None
+                order = Order(self._settings.session_id, self._settings.idle_seconds)
+                self._home = Home(self._settings.gateway_url, _token(self._settings))
+                return await self._session(order, self._home, address, prepared=None).run()
+            return await self._live_as_member(self._doorstep, address)
+        except (PermanentError, ProblemError) as error:
+            return Ending(EndReason.APP_FAILED, str(error))
+        except Exception as error:
+            # Whatever an app makes us trip over must end as a sentence, not as a silence.
+            logger.exception("the session failed")
+            return Ending(EndReason.APP_FAILED, f"The session failed: {type(error).__name__}.")
+
+    async def _live_as_member(self, doorstep: Doorstep, address: str) -> Ending:
+        async with AsyncExitStack() as stack:
+            home = Home(self._settings.gateway_url, _token(self._settings))
+            try:
+                prepared = await member.prepare(self._settings, home, self._log, stack)
+            finally:
+                await home.close()
+            heard = await member.wait_for_session(
+                doorstep, prepared.engine, within_seconds=self._settings.member_seconds or None
+            )
+            if isinstance(heard, Ending):
+                return heard
+            order = Order(heard.session_id, heard.idle_seconds)
+            self._home = Home(self._settings.gateway_url, heard.token)
+            return await self._session(order, self._home, address, prepared=prepared).run()
+        raise AssertionError("the stack swallows nothing")
+
+    def _session(
+        self, order: Order, home: Home, address: str, *, prepared: member.Prepared | None
+    ) -> Session:
+        return Session(
+            self._settings,
+            order,
+            home=home,
+            log=self._log,
+            front=self._front,
+            address=address,
+            prepared=prepared,
+        )
+
+
+def _doorstep(settings: Settings, readiness: Readiness) -> Doorstep | None:
+    if settings.member is None or settings.activation_key_file is None:
+        return None
+    key = bytes.fromhex(settings.activation_key_file.read_text().strip())
+    return Doorstep(settings.member, key=key, readiness=readiness)
+
+
+def _token(settings: Settings) -> str:
+    return settings.token_file.read_text().strip()
 
 
 async def _stopped(stopped: asyncio.Event) -> Ending:
@@ -72,130 +157,6 @@ async def _stopped(stopped: asyncio.Event) -> Ending:
     return Ending(EndReason.STOPPED)
 
 
-async def _cut_off(settings: Settings) -> Ending:
-    assert settings.lifeline is not None
-    await lifeline.wait_for_end(settings.lifeline)
+async def _cut_off(line: Path) -> Ending:
+    await lifeline.wait_for_end(line)
     return Ending(EndReason.LOST, "The platform was shut down.")
-
-
-async def _serve(settings: Settings, home: Home, log: SessionLog) -> Ending:
-    try:
-        async with AsyncExitStack() as stack:
-            engine, secret, kind = await _start(settings, home, log, stack)
-            front = Front(engine.http, secret=secret)
-            listener = socket.create_server((settings.listen_host, settings.listen_port))
-            stack.callback(listener.close)
-            await stack.enter_async_context(process.serve_on(front, listener, drain_seconds=1))
-            host, port = listener.getsockname()[:2]
-            records.write_ready(settings.ready_file, address=f"{host}:{port}")
-            log.add("session ready")
-            return await _until_done(settings, home, log, engine, front, kind)
-    except (EngineError, packages.PackageDamagedError, ProblemError) as error:
-        return Ending(EndReason.APP_FAILED, str(error))
-    except Exception as error:
-        # Whatever an app makes us trip over must end as a sentence, not as a silence.
-        logger.exception("the session failed")
-        return Ending(EndReason.APP_FAILED, f"The session failed: {type(error).__name__}.")
-
-
-async def _start(
-    settings: Settings, home: Home, log: SessionLog, stack: AsyncExitStack
-) -> tuple[Engine, str, SessionKind]:
-    granted = await home.claim()
-    grant = granted.grant
-    await stack.enter_async_context(_uploading(home, log))
-    app, archive = await asyncio.gather(
-        packages.fetch(home, "app", grant.app, granted.app_key, account_id=grant.account_id),
-        packages.fetch(
-            home, "runtime", grant.runtime, granted.runtime_key, account_id=grant.account_id
-        ),
-    )
-    await home.say("Unpacking the runtime")
-    runtime: Runtime = await asyncio.to_thread(unpack, archive, settings.folder / "runtime")
-    await home.say("Loading the app")
-    engine = await Engine.start(
-        runtime,
-        app=app,
-        folder=settings.folder,
-        session_id=settings.session_id,
-        kind=grant.kind,
-        log=log,
-    )
-    stack.push_async_callback(engine.stop)
-    await engine.wait_until_ready()
-    return engine, granted.session_secret, grant.kind
-
-
-async def _until_done(
-    settings: Settings,
-    home: Home,
-    log: SessionLog,
-    engine: Engine,
-    front: Front,
-    kind: SessionKind,
-) -> Ending:
-    died = asyncio.create_task(_engine_died(engine, log))
-    use = asyncio.create_task(
-        TaskLoop(
-            home,
-            engine,
-            log,
-            idle_seconds=settings.idle_seconds,
-            grace_seconds=settings.task_grace_seconds,
-        ).run()
-        if kind is SessionKind.TASK
-        else _until_idle(front, settings.idle_seconds)
-    )
-    try:
-        done, _ = await asyncio.wait({died, use}, return_when=asyncio.FIRST_COMPLETED)
-        if died in done:
-            return died.result()
-        try:
-            return use.result()
-        except EngineError:
-            # A conversation that broke off is best explained by the engine's own end.
-            await asyncio.wait({died}, timeout=1)
-            if died.done():
-                return died.result()
-            raise
-    finally:
-        for task in (died, use):
-            task.cancel()
-        await asyncio.gather(died, use, return_exceptions=True)
-
-
-async def _engine_died(engine: Engine, log: SessionLog) -> Ending:
-    code = await engine.wait()
-    if engine.given_up is not None:
-        return Ending(EndReason.FINISHED, engine.given_up)
-    if code == -signal.SIGKILL:
-        return Ending(
-            EndReason.OUT_OF_MEMORY,
-            "The app was killed, most likely because it used up its memory.",
-        )
-    return Ending(EndReason.APP_FAILED, f"The app ended by itself (code {code}).\n{log.tail()}")
-
-
-async def _until_idle(front: Front, idle_seconds: float) -> Ending:
-    while (left := idle_seconds - front.idle_seconds) > 0:
-        await asyncio.sleep(min(left, 5) + 0.05)
-    return Ending(EndReason.IDLE, f"Nobody used it for {idle_seconds / 60:.0f} minutes.")
-
-
-@asynccontextmanager
-async def _uploading(home: Home, log: SessionLog) -> AsyncIterator[None]:
-    async def upload() -> None:
-        sent = -1
-        while True:
-            await asyncio.sleep(LOG_SECONDS)
-            if log.revision != sent:
-                sent = log.revision
-                with contextlib.suppress(ProblemError):
-                    await home.store_log(log.content())
-
-    task = asyncio.create_task(upload())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

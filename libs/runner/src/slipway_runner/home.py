@@ -1,4 +1,4 @@
-"""Calls home to the gateway: in the name of one session, tried again until home answers.
+"""Calls home to the gateway: in one session's or member's name, tried again until home answers.
 
 The gateway may be restarted at any moment. A session goes on working through that, and says what
 it has to say when home is back.
@@ -12,7 +12,12 @@ import aiohttp
 import stamina
 from pydantic import BaseModel, ValidationError
 
-from slipway_common.contracts.internal import Assignment, Instruction, RunnerGrant
+from slipway_common.contracts.internal import (
+    Assignment,
+    Instruction,
+    RunnerGrant,
+    RunnerMemberGrant,
+)
 from slipway_common.contracts.problems import Problem, ProblemError
 from slipway_common.contracts.views import Progress
 from slipway_common.errors import TransientError
@@ -42,12 +47,23 @@ class Home:
         content = await self._call("POST", "/claim", json={"claim_id": str(self._claim_id)})
         return RunnerGrant.model_validate_json(content)
 
-    async def package(self, which: Literal["app", "runtime"]) -> AsyncIterator[bytes]:
+    async def claim_as_member(self) -> RunnerMemberGrant:
+        """What a runner without a session may have: the runtime of the sessions to come."""
+        return RunnerMemberGrant.model_validate_json(await self._call("POST", "/member/claim"))
+
+    def package(self, which: Literal["app", "runtime"]) -> AsyncIterator[bytes]:
         """Yield ciphertext. Not tried again here: whoever decrypts must start over, too."""
+        return self._stream(f"/packages/{which}", {"Slipway-Claim": str(self._claim_id)})
+
+    def member_runtime(self) -> AsyncIterator[bytes]:
+        """As ``package``, for a member."""
+        return self._stream("/member/runtime", {})
+
+    async def _stream(self, path: str, headers: dict[str, str]) -> AsyncIterator[bytes]:
         try:
             async with self._http.get(
-                f"{self._url}/packages/{which}",
-                headers={"Slipway-Claim": str(self._claim_id)},
+                self._url + path,
+                headers=headers,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=30),
             ) as answer:
                 if answer.status >= 400:
@@ -55,7 +71,7 @@ class Home:
                 async for chunk in answer.content.iter_chunked(_CHUNK):
                     yield chunk
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise TransientError(f"the {which} did not come whole") from error
+            raise TransientError("a package did not come whole") from error
 
     async def say(self, message: str) -> None:
         await self._call("POST", "/say", json={"message": message})

@@ -1,7 +1,14 @@
 """The session's log: what the engine prints, bounded, and sent home whole each time it grows."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
+from slipway_common.contracts.problems import ProblemError
+from slipway_runner.home import Home
+
+SEND_SECONDS = 2.0
 MAX_BYTES = 2 * 1024 * 1024
 MAX_LINE = 8 * 1024
 _CUT = b"[earlier lines were dropped]\n"
@@ -34,3 +41,24 @@ class SessionLog:
     def tail(self, lines: int = 5) -> str:
         recent = bytes(self._content[-4096:]).decode(errors="replace").splitlines()
         return "\n".join(line.partition(" ")[2] for line in recent[-lines:])
+
+
+@asynccontextmanager
+async def sent_home(log: SessionLog, home: Home) -> AsyncIterator[None]:
+    """Send it whenever it has grown, for as long as the block lasts."""
+
+    async def send() -> None:
+        sent = -1
+        while True:
+            await asyncio.sleep(SEND_SECONDS)
+            if log.revision != sent:
+                sent = log.revision
+                with suppress(ProblemError):
+                    await home.store_log(log.content())
+
+    task = asyncio.create_task(send())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -13,6 +13,8 @@ class Runtime:
     folder: Path
     command: tuple[str, ...]
     python_path: tuple[Path, ...]
+    preload: bool
+    """Whether its engine can be started before there is an app for it."""
 
 
 def unpack(descriptor: int, folder: Path) -> Runtime:
@@ -28,4 +30,5 @@ def unpack(descriptor: int, folder: Path) -> Runtime:
             for part in manifest["command"]
         ),
         python_path=tuple(folder / part for part in manifest.get("pythonPath", ())),
+        preload=manifest.get("preload", False),
     )

@@ -8,17 +8,26 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 from typing_extensions import override
 
+from slipway_open.ahead import AppSocket, load_heavy_modules
 from slipway_open.archive import AppArchive
 from slipway_open.control import Scope
 from slipway_open.engine import Engine
 from slipway_open.server import build_application
-from slipway_open.settings import EngineSettings, SessionKind, SettingsError, read_settings
+from slipway_open.settings import (
+    EngineSettings,
+    SessionApp,
+    SessionKind,
+    SettingsError,
+    read_settings,
+    remember,
+)
 from slipway_open.web import PageRoutes
 
 # The runner allows five: the rest is for the process to be gone.
@@ -65,10 +74,7 @@ def open_socket(path: Path) -> socket.socket:
 
 async def serve(settings: EngineSettings) -> None:
     engine = Engine()
-    page = PageRoutes(engine)
-    application = build_application(
-        engine, page_routes=page.routes() if settings.kind is SessionKind.WEBUI else []
-    )
+    application = build_application(engine)
     config = uvicorn.Config(
         application,
         loop="asyncio",
@@ -84,8 +90,30 @@ async def serve(settings: EngineSettings) -> None:
     server = EngineServer(config, engine=engine)
     listener = open_socket(settings.socket_path)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    await engine.load(lambda: AppArchive.from_descriptor(settings.app_descriptor))
+    loading = asyncio.create_task(load(settings.app, engine, application))
+    # Told to end, it does not wait for an app, of which there may never be one.
+    await asyncio.wait({serving, loading}, return_when=asyncio.FIRST_COMPLETED)
+    if loading.done():
+        loading.result()
     await serving
+
+
+async def load(app: SessionApp | Path, engine: Engine, application: Starlette) -> None:
+    """Load the app that is there, or the one that comes."""
+    if isinstance(app, SessionApp):
+        await load_app(app, engine, application)
+        return
+    await asyncio.to_thread(load_heavy_modules)
+    with closing(await AppSocket.connect(app)) as runner:
+        received = await runner.receive()
+        remember(received)
+        await load_app(received, engine, application)
+
+
+async def load_app(app: SessionApp, engine: Engine, application: Starlette) -> None:
+    if app.kind is SessionKind.WEBUI:
+        application.router.routes.extend(PageRoutes(engine).routes())
+    await engine.load(lambda: AppArchive.from_descriptor(app.descriptor))
 
 
 def main() -> None:
@@ -95,10 +123,9 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
-        settings = read_settings()
+        asyncio.run(serve(read_settings()))
     except SettingsError as error:
         sys.exit(str(error))
-    asyncio.run(serve(settings))
     sys.stdout.flush()
     sys.stderr.flush()
     # A procedure that does not answer may still be in native code on its thread, and that must

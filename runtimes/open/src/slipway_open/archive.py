@@ -36,6 +36,7 @@ class AppManifest(BaseModel):
     description: str = ""
     category: str = ""
     runtime: str
+    profile: str = ""
     entry: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
     icon: str | None = None
     services: tuple[ServiceEntry, ...] = ()

@@ -163,8 +163,8 @@ async def on_http_error(request: Request, error: Exception) -> Response:  # noqa
     )
 
 
-def build_application(engine: Engine, *, page_routes: list[BaseRoute]) -> Starlette:
+def build_application(engine: Engine) -> Starlette:
     return Starlette(
-        routes=[*EngineRoutes(engine).routes(), *page_routes],
+        routes=EngineRoutes(engine).routes(),
         exception_handlers={RequestRefusedError: on_refused, HTTPException: on_http_error},
     )

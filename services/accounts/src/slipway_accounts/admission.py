@@ -8,31 +8,33 @@ from uuid import UUID
 
 import asyncpg
 
-from slipway_accounts.catalogue import newest_runtime
-from slipway_accounts.storage import session_store, task_store
+from slipway_accounts import targets, task_events
+from slipway_accounts.offers import Offers
+from slipway_accounts.storage import account_store, session_store, task_store
+from slipway_accounts.storage.account_store import AccountLimits
+from slipway_accounts.targets import Target
+from slipway_accounts.terms import terms_of
 from slipway_common.contracts.base import AccountId, SessionId
+from slipway_common.contracts.problems import ProblemError
 from slipway_common.contracts.registry import SESSIONS_WANTED
 from slipway_common.contracts.sessions import EndReason, SessionKind, SessionWanted
 from slipway_common.contracts.views import SessionState
 from slipway_common.postgres import messages
 from slipway_common.postgres.database import Connection
 
-TASK_SESSION_IDLE_SECONDS = 60
-WEBUI_SESSION_IDLE_SECONDS = 900
-
 _AT_WORK = (SessionState.STARTING, SessionState.RUNNING)
 
 
-async def admit(tx: Connection, account_id: UUID, *, limit: int) -> None:
+async def admit(tx: Connection, account_id: UUID, *, limits: AccountLimits, offers: Offers) -> None:
     """Start what waits, as far as the limit goes. The caller holds the account's lock."""
-    free = limit - await session_store.count_active(tx, account_id)
+    free = limits.session_limit - await session_store.count_active(tx, account_id)
     moved = False
     while free > 0 and (waiting := await session_store.next_queued(tx, account_id, limit=free)):
         moved = True
         for row in waiting:
             if await _is_surplus(tx, row):
                 await _end(tx, row, SessionState.ENDED, EndReason.FINISHED, "Its tasks are done.")
-            elif await _start(tx, account_id, row):
+            elif await _start(tx, account_id, row, limits=limits, offers=offers):
                 free -= 1
     if moved:
         await session_store.touch_queued(tx, account_id)
@@ -47,33 +49,55 @@ async def _is_surplus(tx: Connection, row: asyncpg.Record) -> bool:
     return at_work >= await task_store.count_open(tx, **of)
 
 
-async def _start(tx: Connection, account_id: UUID, row: asyncpg.Record) -> bool:
+async def _start(
+    tx: Connection, account_id: UUID, row: asyncpg.Record, *, limits: AccountLimits, offers: Offers
+) -> bool:
     """False if it cannot be started and has failed."""
-    runtime = await newest_runtime(tx, account_id, row["release"])
-    if runtime is None:
-        why = f"The app needs runtime {row['release']}, which is not published."
-        await _end(tx, row, SessionState.FAILED, EndReason.APP_FAILED, why)
+    target = Target.of_queued(row)
+    try:
+        runtime = await targets.require(tx, account_id, target, offers=offers)
+    except ProblemError as missing:
+        await _give_up(tx, row, missing)
         return False
-    runtime_id, runtime_name = runtime
-    admitted = await session_store.admit(tx, row["id"], runtime_id=runtime_id)
-    assert admitted is not None  # whoever moves a queued session holds the account's lock
-    kind = SessionKind(row["kind"])
+    terms = terms_of(target, limits=limits, offers=offers)
+    admitted_at = await session_store.admit(
+        tx,
+        row["id"],
+        runtime_id=None if runtime is None else runtime.id,
+        service_version=None if terms.external is None else terms.version,
+    )
+    assert admitted_at is not None  # whoever moves a queued session holds the account's lock
     await messages.enqueue(
         tx,
         SessionWanted(
             account_id=AccountId(account_id),
             session_id=SessionId(row["id"]),
-            kind=kind,
-            app_name=row["app_name"],
-            app_version=row["app_version"],
-            runtime=runtime_name,
-            idle_seconds=TASK_SESSION_IDLE_SECONDS
-            if kind is SessionKind.TASK
-            else WEBUI_SESSION_IDLE_SECONDS,
-            admitted_at=admitted["admitted_at"],
+            kind=target.kind,
+            app_name=target.name,
+            app_version=terms.version,
+            runtime="" if runtime is None else runtime.name,
+            resources=terms.resources,
+            external=terms.external,
+            idle_seconds=terms.idle_seconds,
+            max_seconds=terms.max_seconds,
+            admitted_at=admitted_at,
         ),
     )
     return True
+
+
+async def _give_up(tx: Connection, row: asyncpg.Record, missing: ProblemError) -> None:
+    """What it needs was there when it was asked for, and was taken away since."""
+    await _end(tx, row, SessionState.FAILED, EndReason.NOT_ADMITTED, str(missing))
+    if row["kind"] == SessionKind.TASK:
+        # They would wait for ever for a session that can never be.
+        for task_id in await task_store.fail_queued(
+            tx,
+            app_id=row["app_id"],
+            user_id=row["user_id"],
+            problem=missing.problem.model_dump(exclude_none=True),
+        ):
+            await task_events.tell(tx, task_id)
 
 
 async def _end(
@@ -86,7 +110,7 @@ async def _end(
 
 async def drop_surplus(tx: Connection, account_id: UUID, *, app_id: UUID, user_id: UUID) -> None:
     """End the task sessions that still wait though nothing is left for them to do."""
-    await session_store.lock_account(tx, account_id)
+    await account_store.lock(tx, account_id)
     for row in await session_store.queued_task_sessions(tx, app_id=app_id, user_id=user_id):
         if await _is_surplus(tx, row):
             await _end(tx, row, SessionState.ENDED, EndReason.FINISHED, "Its tasks are done.")

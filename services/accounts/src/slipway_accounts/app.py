@@ -6,6 +6,9 @@ from datetime import timedelta
 from slipway_accounts import handlers, identity, routes
 from slipway_accounts.catalogue import CatalogueService
 from slipway_accounts.changes import Changes
+from slipway_accounts.limits import LimitService
+from slipway_accounts.members import MemberService
+from slipway_accounts.offers import Offers
 from slipway_accounts.sessions import SessionService
 from slipway_accounts.settings import Settings
 from slipway_accounts.tasks import TaskService
@@ -25,7 +28,7 @@ HEARD_KEPT = timedelta(days=8)
 """Longer than events wait in the outbox to be sent again: a repetition is always recognised."""
 
 
-async def start(settings: Settings, stack: AsyncExitStack) -> None:
+async def start(settings: Settings, offers: Offers, stack: AsyncExitStack) -> None:
     database = await Database.connect(settings.postgres, service="accounts")
     stack.push_async_callback(database.close)
     await upgrade(database)
@@ -37,7 +40,9 @@ async def start(settings: Settings, stack: AsyncExitStack) -> None:
     signer = Signer(settings.signing_key_file.read_bytes())
     changes = Changes(database)
     catalogue = CatalogueService(database)
-    sessions = SessionService(database, signer, ticket_lifetime=settings.ticket_lifetime)
+    sessions = SessionService(
+        database, signer, offers=offers, ticket_lifetime=settings.ticket_lifetime
+    )
 
     producer = await start_producer(settings.kafka, service="accounts")
     stack.push_async_callback(producer.stop)
@@ -67,7 +72,10 @@ async def start(settings: Settings, stack: AsyncExitStack) -> None:
         ),
         catalogue=catalogue,
         sessions=sessions,
-        tasks=TaskService(database, changes),
+        tasks=TaskService(database, changes, offers=offers),
+        limits=LimitService(database, offers=offers),
+        offers=offers,
+        members=MemberService(database),
         changes=changes,
     )
     await stack.enter_async_context(

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
+from slipway_accounts.offers import STANDARD
 from slipway_accounts.storage import package_store
 from slipway_common.contracts.packages import (
     PackageKind,
@@ -43,6 +44,7 @@ def app_view(row: Any, *, latest: bool) -> AppView:
         category=facts["category"],
         runtime=facts["runtime"],
         services=facts["services"],
+        profile=facts.get("profile", STANDARD),
         latest=latest,
         published_at=row["published_at"],
         package_id=row["id"],

@@ -10,6 +10,7 @@ from slipway_common.contracts.sessions import (
     LaunchRequested,
     SessionEnded,
     SessionFailed,
+    SessionProgress,
     SessionRunning,
     SessionStarting,
     StopRequested,
@@ -43,11 +44,14 @@ class Handlers:
                 await self._sessions.on_stop(event)
 
     async def on_session(
-        self, event: SessionStarting | SessionRunning | SessionEnded | SessionFailed
+        self,
+        event: SessionStarting | SessionProgress | SessionRunning | SessionEnded | SessionFailed,
     ) -> None:
         match event:
             case SessionStarting():
                 await self._sessions.on_starting(event)
+            case SessionProgress():
+                await self._sessions.on_progress(event)
             case SessionRunning():
                 await self._sessions.on_running(event)
             case SessionEnded() | SessionFailed():

@@ -7,9 +7,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from slipway_accounts import app, identity
+from slipway_accounts import admission, app, identity
+from slipway_accounts.offers import Offers
 from slipway_accounts.settings import Settings
-from slipway_accounts.storage import identity_store
+from slipway_accounts.storage import account_store, identity_store
 from slipway_common.blobs.store import BlobStore
 from slipway_common.contracts.views import UserRequest
 from slipway_common.crypto.keys import FileKeyRing
@@ -37,7 +38,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def run(settings: Settings, arguments: list[str]) -> int:
+async def change_account(
+    database: Database,
+    name: str,
+    *,
+    session_limit: int | None,
+    queues: bool | None,
+    offers: Offers,
+) -> bool:
+    """Set what is not None, and start at once what a higher limit lets in.
+
+    False if there is no such account.
+    """
+    async with database.transaction() as tx:
+        account_id = await identity_store.change_account(
+            tx, name, session_limit=session_limit, queues=queues
+        )
+        if account_id is None:
+            return False
+        limits = await account_store.lock(tx, account_id)
+        await admission.admit(tx, account_id, limits=limits, offers=offers)
+    return True
+
+
+async def run(settings: Settings, offers: Offers, arguments: list[str]) -> int:
     """Exit code: 0 done, 1 nothing was changed."""
     options = _parser().parse_args(arguments)
     database = await Database.connect(settings.postgres, service="operator")
@@ -62,11 +86,13 @@ async def run(settings: Settings, arguments: list[str]) -> int:
                 ),
             )
         else:
-            async with database.transaction() as tx:
-                changed = await identity_store.change_account(
-                    tx, options.name, session_limit=options.session_limit, queues=options.queue
-                )
-            done = changed is not None
+            done = await change_account(
+                database,
+                options.name,
+                session_limit=options.session_limit,
+                queues=options.queue,
+                offers=offers,
+            )
     finally:
         await blobs.close()
         await database.close()

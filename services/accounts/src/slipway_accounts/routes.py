@@ -16,6 +16,9 @@ from pydantic import SecretStr
 from slipway_accounts.catalogue import CatalogueService
 from slipway_accounts.changes import Changes
 from slipway_accounts.identity import IdentityService
+from slipway_accounts.limits import LimitService
+from slipway_accounts.members import MemberService
+from slipway_accounts.offers import Offers
 from slipway_accounts.sessions import SessionService
 from slipway_accounts.tasks import TaskService
 from slipway_accounts.tokens import Signer
@@ -27,6 +30,7 @@ from slipway_common.contracts.internal import (
     IssuedTicket,
     Launched,
     LogOnView,
+    MemberGrant,
     Published,
     Route,
     TaskStart,
@@ -34,6 +38,8 @@ from slipway_common.contracts.internal import (
 from slipway_common.contracts.packages import PackageKind
 from slipway_common.contracts.problems import Code, problem
 from slipway_common.contracts.views import (
+    AccountChange,
+    AccountView,
     ApiKeyRequest,
     ApiKeyView,
     AppView,
@@ -42,8 +48,10 @@ from slipway_common.contracts.views import (
     LogOn,
     PackageView,
     Principal,
+    ProfileView,
     Progress,
     RuntimeView,
+    ServiceView,
     SessionView,
     TaskView,
     UserRequest,
@@ -66,6 +74,9 @@ def build_app(
     catalogue: CatalogueService,
     sessions: SessionService,
     tasks: TaskService,
+    limits: LimitService,
+    offers: Offers,
+    members: MemberService,
     changes: Changes,
 ) -> FastAPI:
     expected = f"Bearer {service_token.get_secret_value()}".encode()
@@ -91,7 +102,9 @@ def build_app(
         _catalogue_routes(catalogue, principal),
         _session_routes(sessions, principal),
         _task_routes(tasks, principal),
+        _offer_routes(limits, offers, principal),
         _runner_routes(sessions, tasks),
+        _member_routes(members),
         _change_routes(changes),
     ):
         app.include_router(router, prefix="/internal/v1")
@@ -232,6 +245,29 @@ def _task_routes(tasks: TaskService, principal: Any) -> APIRouter:
     return router
 
 
+def _offer_routes(limits: LimitService, offers: Offers, principal: Any) -> APIRouter:
+    router = APIRouter()
+    Caller = Annotated[Principal, Depends(principal)]  # noqa: N806  # it is a type
+
+    @router.get("/profiles", dependencies=[Depends(principal)])
+    async def profiles() -> list[ProfileView]:
+        return offers.profile_views()
+
+    @router.get("/services", dependencies=[Depends(principal)])
+    async def services() -> list[ServiceView]:
+        return offers.service_views()
+
+    @router.get("/account")
+    async def account(caller: Caller) -> AccountView:
+        return await limits.view(caller)
+
+    @router.patch("/account")
+    async def change_account(request: AccountChange, caller: Caller) -> AccountView:
+        return await limits.change(caller, request)
+
+    return router
+
+
 def _runner_routes(sessions: SessionService, tasks: TaskService) -> APIRouter:
     """The gateway has checked the runner's own token: a runner speaks for its session only."""
     router = APIRouter(prefix="/runners/{session_id}")
@@ -276,6 +312,17 @@ def _runner_routes(sessions: SessionService, tasks: TaskService) -> APIRouter:
         found: Annotated[dict[str, Any], Body(alias="problem", embed=True)],
     ) -> None:
         await tasks.fail(session_id, task_id, found)
+
+    return router
+
+
+def _member_routes(members: MemberService) -> APIRouter:
+    """The gateway has checked the member's own token, which names account and runtime."""
+    router = APIRouter(prefix="/members")
+
+    @router.get("/runtime")
+    async def runtime(account_id: UUID, runtime: str) -> MemberGrant:
+        return await members.runtime(account_id, runtime)
 
     return router
 

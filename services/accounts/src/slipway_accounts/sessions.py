@@ -2,22 +2,23 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from slipway_accounts import admission
-from slipway_accounts.catalogue import find_app, newest_runtime
+from slipway_accounts import admission, targets
 from slipway_accounts.identity import digest
-from slipway_accounts.storage import request_store, session_store
+from slipway_accounts.offers import Offers
+from slipway_accounts.session_views import grant_view, session_view
+from slipway_accounts.storage import account_store, request_store, session_store
+from slipway_accounts.storage.account_store import AccountLimits
+from slipway_accounts.targets import Target
 from slipway_accounts.tasks import on_session_over
 from slipway_accounts.tokens import Signer
 from slipway_common.contracts.internal import (
     Grant,
     IssuedTicket,
     Launched,
-    PackageGrant,
     Route,
 )
 from slipway_common.contracts.problems import Code, problem
@@ -28,6 +29,7 @@ from slipway_common.contracts.sessions import (
     SessionEvent,
     SessionFailed,
     SessionKind,
+    SessionProgress,
     SessionRunning,
     SessionStarting,
     StopRequested,
@@ -36,39 +38,18 @@ from slipway_common.contracts.views import (
     LaunchRequest,
     Principal,
     SessionState,
-    SessionStep,
     SessionView,
 )
 from slipway_common.failpoints import failpoint
 from slipway_common.postgres import messages
 from slipway_common.postgres.database import Connection, Database
-from slipway_common.text import storable_message
+from slipway_common.text import storable, storable_message
 
 CONSUMER = "accounts.sessions"
 
 _OPEN = (SessionState.STARTING, SessionState.RUNNING, SessionState.STOPPING)
 
 SESSION_ACCESS_LIFETIME = timedelta(hours=12)
-
-
-def session_view(row: Any, steps: Sequence[Any] = ()) -> SessionView:
-    return SessionView(
-        id=row["id"],
-        kind=row["kind"],
-        app=row["app"],
-        version=row["version"],
-        user=row["user_name"],
-        state=row["state"],
-        queue_position=row["queue_position"],
-        message=row["message"],
-        reason=row["reason"],
-        created_at=row["created_at"],
-        running_at=row["running_at"],
-        ended_at=row["ended_at"],
-        peak_memory_mib=row["peak_memory_mib"],
-        revision=row["revision"],
-        steps=tuple(SessionStep(**dict(step)) for step in steps),
-    )
 
 
 def _may_see(principal: Principal, row: Any) -> bool:
@@ -86,60 +67,67 @@ def request_digest(*parts: str) -> bytes:
     return hashlib.sha256("\n".join(parts).encode()).digest()
 
 
+def _meant_by(request: LaunchRequest) -> bytes:
+    """What a key stands for; a launch of the first kind is written as it was before the others."""
+    what = [str(request.service or request.app), request.version]
+    kind = [] if request.kind is SessionKind.WEBUI else [request.kind.value]
+    return request_digest("launch", *kind, *what)
+
+
 class SessionService:
-    def __init__(self, database: Database, signer: Signer, *, ticket_lifetime: timedelta) -> None:
+    def __init__(
+        self, database: Database, signer: Signer, *, offers: Offers, ticket_lifetime: timedelta
+    ) -> None:
         self._database = database
         self._signer = signer
+        self._offers = offers
         self._ticket_lifetime = ticket_lifetime
 
     async def launch(self, principal: Principal, request: LaunchRequest, key: str) -> Launched:
         """Write the wish down under its key; the gateway's event then sets it in motion."""
+        meant = _meant_by(request)
         async with self._database.transaction() as tx:
-            app = await find_app(
-                tx, principal.account_id, name=request.app, version=request.version
-            )
+            target = await targets.choose(tx, principal.account_id, request, offers=self._offers)
             session_id = uuid4()
             known = await request_store.remember(
                 tx,
                 user_id=principal.user_id,
                 key=key,
-                request_sha256=request_digest("launch", request.app, request.version),
+                request_sha256=meant,
                 subject=session_id,
             )
             if known is not None:
-                if known["request_sha256"] != request_digest(
-                    "launch", request.app, request.version
-                ):
+                if known["request_sha256"] != meant:
                     raise problem(Code.KEY_REUSED)
                 session_id = known["subject"]
             else:
-                await self._check_can_start(tx, principal, app)
+                await self._check_can_start(tx, principal, target)
+                external = target.kind is SessionKind.EXTERNAL
                 await session_store.add(
                     tx,
                     session_id,
                     account_id=principal.account_id,
                     user_id=principal.user_id,
-                    kind=SessionKind.WEBUI,
-                    app_id=app["id"],
+                    kind=target.kind,
                     state=SessionState.REQUESTED,
+                    app_id=target.app_id,
+                    service=target.name if external else None,
+                    service_version=target.version if external else None,
+                    profile=target.profile,
                 )
             row = await session_store.find(tx, session_id)
             assert row is not None
             failpoint("accounts.before-launch-commit")
         return Launched(session=session_view(row), app=row["app"], version=row["version"])
 
-    @staticmethod
-    async def _check_can_start(tx: Connection, principal: Principal, app: Any) -> None:
-        release = app["facts"]["runtime"]
-        if await newest_runtime(tx, principal.account_id, release) is None:
+    async def _check_can_start(self, tx: Connection, principal: Principal, target: Target) -> None:
+        await targets.require(tx, principal.account_id, target, offers=self._offers)
+        limits = await account_store.lock(tx, principal.account_id)
+        active = await session_store.count_active(tx, principal.account_id)
+        if not limits.queues and active >= limits.session_limit:
             raise problem(
-                Code.RUNTIME_NOT_FOUND,
-                f"{app['name']} {app['version']} needs runtime {release}. Publish it first.",
-            )
-        limit, queues = await session_store.lock_account(tx, principal.account_id)
-        if not queues and await session_store.count_active(tx, principal.account_id) >= limit:
-            raise problem(
-                Code.SESSION_LIMIT, f"{limit} sessions run already. Stop one, or wait for its end."
+                Code.SESSION_LIMIT,
+                f"{limits.session_limit} sessions run already. Stop one, or wait for its end.",
             )
 
     async def on_launch(self, event: LaunchRequested) -> None:
@@ -148,18 +136,19 @@ class SessionService:
                 return
             if not await messages.first_time(tx, consumer=CONSUMER, event_id=event.event_id):
                 return
-            limit, queues = await session_store.lock_account(tx, event.account_id)
+            limits = await account_store.lock(tx, event.account_id)
             if not await session_store.queue(tx, event.session_id):
                 return
-            await admission.admit(tx, event.account_id, limit=limit)
-            if not queues:
+            await admission.admit(tx, event.account_id, limits=limits, offers=self._offers)
+            if not limits.queues:
                 await session_store.end(
                     tx,
                     event.session_id,
                     expected=[SessionState.QUEUED],
                     to=SessionState.REFUSED,
                     reason=None,
-                    message=f"The account runs {limit} sessions already, which is its limit.",
+                    message=f"The account runs {limits.session_limit} sessions already, "
+                    "which is its limit.",
                 )
             failpoint("accounts.before-admission-commit")
         failpoint("accounts.after-admission-commit")
@@ -167,11 +156,10 @@ class SessionService:
     async def on_stop(self, event: StopRequested) -> None:
         async with self._database.transaction() as tx:
             if await _is_of(tx, event):
-                limit, _ = await session_store.lock_account(tx, event.account_id)
-                await self._stop(tx, event, limit=limit)
+                limits = await account_store.lock(tx, event.account_id)
+                await self._stop(tx, event, limits=limits)
 
-    @staticmethod
-    async def _stop(tx: Connection, event: StopRequested, *, limit: int) -> None:
+    async def _stop(self, tx: Connection, event: StopRequested, *, limits: AccountLimits) -> None:
         never_ran = await session_store.end(
             tx,
             event.session_id,
@@ -189,9 +177,9 @@ class SessionService:
                     app_id=never_ran["app_id"],
                     user_id=never_ran["user_id"],
                     session_id=uuid4(),
-                    limit=limit,
+                    limit=limits.session_limit,
                 )
-                await admission.admit(tx, event.account_id, limit=limit)
+                await admission.admit(tx, event.account_id, limits=limits, offers=self._offers)
             await session_store.touch_queued(tx, never_ran["account_id"])
         elif await session_store.mark_stopping(tx, event.session_id):
             await admission.unwant(tx, event.session_id, account_id=event.account_id)
@@ -199,7 +187,22 @@ class SessionService:
     async def on_starting(self, event: SessionStarting) -> None:
         async with self._database.transaction() as tx:
             if await _is_of(tx, event):
-                await session_store.say(tx, event.session_id, "Starting the session's process")
+                await session_store.mark_made(tx, event.session_id, "Starting the session")
+
+    async def on_progress(self, event: SessionProgress) -> None:
+        """Heard once each: a repetition of earlier steps must not undo later ones."""
+        async with self._database.transaction() as tx:
+            if not await _is_of(tx, event):
+                return
+            if await messages.first_time(tx, consumer=CONSUMER, event_id=event.event_id):
+                await session_store.note_progress(
+                    tx,
+                    event.session_id,
+                    stage=event.stage,
+                    message=storable_message(event.message),
+                    node=None if event.node is None else storable(event.node),
+                    expected_at=event.expected_at,
+                )
 
     async def on_running(self, event: SessionRunning) -> None:
         async with self._database.transaction() as tx:
@@ -213,7 +216,7 @@ class SessionService:
         async with self._database.transaction() as tx:
             if not await _is_of(tx, event):
                 return
-            limit, _ = await session_store.lock_account(tx, event.account_id)
+            limits = await account_store.lock(tx, event.account_id)
             row = await session_store.find(tx, event.session_id)
             assert row is not None
             stopping = row["state"] == SessionState.STOPPING
@@ -226,14 +229,21 @@ class SessionService:
                 reason=EndReason.STOPPED if stopping else event.reason,
                 message="Stopped" if stopping else storable_message(event.message),
                 peak_memory_mib=event.peak_memory_mib,
+                cpu_seconds=event.cpu_seconds,
             )
             if over is None:
                 return
             if not stopping:
                 await admission.unwant(tx, event.session_id, account_id=event.account_id)
             if over["kind"] == SessionKind.TASK:
-                await on_session_over(tx, event.session_id, session=over, event=event, limit=limit)
-            await admission.admit(tx, event.account_id, limit=limit)
+                await on_session_over(
+                    tx,
+                    event.session_id,
+                    session=over,
+                    event=event,
+                    limit=limits.session_limit,
+                )
+            await admission.admit(tx, event.account_id, limits=limits, offers=self._offers)
             failpoint("accounts.before-session-over-commit")
 
     async def view(self, principal: Principal, session_id: UUID) -> SessionView:
@@ -318,29 +328,11 @@ class SessionService:
                     Code.GRANT_USED, "Another runner has it, or the session is not starting."
                 )
             row = await session_store.find_grant(tx, session_id)
-            await session_store.say(tx, session_id, "Fetching app and runtime")
+            external = row is not None and row["kind"] == SessionKind.EXTERNAL
+            what = "Waiting for the service to answer" if external else "Fetching app and runtime"
+            await session_store.say(tx, session_id, what)
         assert row is not None
-        return Grant(
-            session_id=session_id,
-            account_id=row["account_id"],
-            kind=row["kind"],
-            app=PackageGrant(
-                id=row["app_id"],
-                name=row["app_name"],
-                version=row["app_version"],
-                blob=row["app_blob"],
-                sha256=row["app_sha256"],
-                size_bytes=row["app_size"],
-            ),
-            runtime=PackageGrant(
-                id=row["runtime_id"],
-                name=row["runtime_name"],
-                version=row["runtime_name"],
-                blob=row["runtime_blob"],
-                sha256=row["runtime_sha256"],
-                size_bytes=row["runtime_size"],
-            ),
-        )
+        return grant_view(session_id, row)
 
     async def say(self, session_id: UUID, message: str) -> None:
         async with self._database.transaction() as tx:

@@ -55,6 +55,21 @@ class Settings(BaseSettings):
     session_limit: int = 10
     """Concurrent sessions of an account that is made without a limit of its own."""
 
+    resource_profiles_file: Path | None = None
+    """JSON: name of a profile → what its sessions may use. Without it there is ``standard`` only,
+    which the file may change."""
+
+    external_services_file: Path | None = None
+    """JSON: name of a service → its container. What is not in there cannot be launched."""
+
+    shortest_idle_time: PositiveDuration = timedelta(seconds=5)
+    longest_idle_time: PositiveDuration = timedelta(hours=24)
+    """What an admin may choose from for the account's own idle times."""
+
+    shortest_session_time: PositiveDuration = timedelta(minutes=1)
+    longest_session_time: PositiveDuration = timedelta(days=7)
+    """The same for the longest duration of a session."""
+
     log_on_lifetime: PositiveDuration = timedelta(hours=12)
 
     identity_lifetime: PositiveDuration = timedelta(seconds=60)

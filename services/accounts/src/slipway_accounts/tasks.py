@@ -3,15 +3,17 @@
 from typing import Any
 from uuid import UUID, uuid4
 
-from slipway_accounts import admission
-from slipway_accounts.catalogue import find_app, newest_runtime
+from slipway_accounts import admission, targets, task_events
+from slipway_accounts.catalogue import find_app
 from slipway_accounts.changes import Changes
-from slipway_accounts.storage import request_store, session_store, task_store
-from slipway_common.contracts.base import AccountId, SessionId, TaskId, UserId
+from slipway_accounts.offers import Offers
+from slipway_accounts.storage import account_store, request_store, session_store, task_store
+from slipway_accounts.targets import Target
 from slipway_common.contracts.internal import Assignment, Instruction, TaskStart
 from slipway_common.contracts.problems import Code, ProblemError, problem
-from slipway_common.contracts.sessions import EndReason, SessionEnded, SessionFailed, SessionKind
-from slipway_common.contracts.tasks import TaskChanged, TaskState
+from slipway_common.contracts.reasons import PLATFORM_FAULTS
+from slipway_common.contracts.sessions import SessionEnded, SessionFailed, SessionKind
+from slipway_common.contracts.tasks import TaskState
 from slipway_common.contracts.views import (
     InterruptScope,
     Principal,
@@ -20,14 +22,11 @@ from slipway_common.contracts.views import (
     TaskView,
 )
 from slipway_common.failpoints import failpoint
-from slipway_common.postgres import messages
 from slipway_common.postgres.database import Connection, Database
 from slipway_common.text import storable_json, storable_message
 
 MAX_ATTEMPTS = 3
 """How often a task is started whose session the platform lost; the app's own failures are final."""
-
-_PLATFORM_FAULTS = {EndReason.LOST, EndReason.START_TIMEOUT}
 
 
 def task_view(row: Any) -> TaskView:
@@ -64,32 +63,14 @@ def _as_dict(error: ProblemError) -> dict[str, Any]:
 
 
 async def _tell(tx: Connection, task_id: UUID) -> TaskView:
-    """Queue the event of the task's new state."""
-    row = await task_store.find(tx, task_id)
-    assert row is not None
-    await messages.enqueue(
-        tx,
-        TaskChanged(
-            account_id=AccountId(row["account_id"]),
-            task_id=TaskId(task_id),
-            user_id=UserId(row["user_id"]),
-            app_name=row["app"],
-            app_version=row["version"],
-            service=row["service"],
-            state=TaskState(row["state"]),
-            version=row["revision"],
-            session_id=None if row["session_id"] is None else SessionId(row["session_id"]),
-            outcome=row["outcome"],
-            problem_type=None if row["problem"] is None else row["problem"]["type"],
-        ),
-    )
-    return task_view(row)
+    return task_view(await task_events.tell(tx, task_id))
 
 
 class TaskService:
-    def __init__(self, database: Database, changes: Changes) -> None:
+    def __init__(self, database: Database, changes: Changes, *, offers: Offers) -> None:
         self._database = database
         self._changes = changes
+        self._offers = offers
 
     async def start(self, principal: Principal, request: TaskStart) -> TaskView:
         """Queue the task, or find the one that this key started before."""
@@ -111,12 +92,13 @@ class TaskService:
                 row = await task_store.find(tx, known["subject"])
                 assert row is not None
                 return task_view(row)
-            release = app["facts"]["runtime"]
-            if await newest_runtime(tx, principal.account_id, release) is None:
-                raise problem(
-                    Code.RUNTIME_NOT_FOUND, f"The app needs runtime {release}. Publish it first."
-                )
-            limit, _ = await session_store.lock_account(tx, principal.account_id)
+            await targets.require(
+                tx,
+                principal.account_id,
+                Target.of_app(app, SessionKind.TASK),
+                offers=self._offers,
+            )
+            limits = await account_store.lock(tx, principal.account_id)
             await task_store.add(
                 tx,
                 request.id,
@@ -133,9 +115,9 @@ class TaskService:
                 app_id=app["id"],
                 user_id=principal.user_id,
                 session_id=uuid4(),
-                limit=limit,
+                limit=limits.session_limit,
             )
-            await admission.admit(tx, principal.account_id, limit=limit)
+            await admission.admit(tx, principal.account_id, limits=limits, offers=self._offers)
             failpoint("accounts.before-task-commit")
         return view
 
@@ -305,7 +287,7 @@ async def on_session_over(
     """Decide about the tasks of a session that is gone; the caller holds the account's lock."""
     held = await task_store.of_session(tx, session_id)
     for task in held:
-        if event.reason in _PLATFORM_FAULTS and task["attempt"] < MAX_ATTEMPTS:
+        if event.reason in PLATFORM_FAULTS and task["attempt"] < MAX_ATTEMPTS:
             await task_store.requeue(tx, task["id"], session_id=session_id)
         else:
             lost = problem(
@@ -321,7 +303,7 @@ async def on_session_over(
         )
         if waiting is not None:
             attempts = await task_store.count_attempt(tx, waiting)
-            if event.reason not in _PLATFORM_FAULTS or attempts >= MAX_ATTEMPTS:
+            if event.reason not in PLATFORM_FAULTS or attempts >= MAX_ATTEMPTS:
                 lost = problem(
                     Code.TASK_SESSION_LOST,
                     storable_message(event.message) or "The session did not start.",

@@ -22,6 +22,7 @@ from slipway_common.contracts.internal import (
     IssuedTicket,
     Launched,
     LogOnView,
+    MemberGrant,
     Published,
     Route,
     TaskStart,
@@ -29,6 +30,8 @@ from slipway_common.contracts.internal import (
 from slipway_common.contracts.packages import PackageKind
 from slipway_common.contracts.problems import Problem, ProblemError
 from slipway_common.contracts.views import (
+    AccountChange,
+    AccountView,
     ApiKeyRequest,
     ApiKeyView,
     AppView,
@@ -36,8 +39,10 @@ from slipway_common.contracts.views import (
     LaunchRequest,
     LogOn,
     PackageView,
+    ProfileView,
     Progress,
     RuntimeView,
+    ServiceView,
     SessionView,
     TaskView,
     UserRequest,
@@ -58,6 +63,8 @@ _APPS = TypeAdapter(list[AppView])
 _RUNTIMES = TypeAdapter(list[RuntimeView])
 _SESSIONS = TypeAdapter(list[SessionView])
 _TASKS = TypeAdapter(list[TaskView])
+_PROFILES = TypeAdapter(list[ProfileView])
+_SERVICES = TypeAdapter(list[ServiceView])
 _PUBLISHED: TypeAdapter[Published | None] = TypeAdapter(Published | None)
 
 
@@ -148,6 +155,22 @@ class AccountsClient:
     async def disable_user(self, identity: str, user_id: UUID) -> None:
         await self._call("POST", f"/users/{user_id}/disable", identity=identity)
 
+    # What the operator offers, and what the account allows
+
+    async def profiles(self, identity: str) -> list[ProfileView]:
+        return await self._get(_PROFILES, "/profiles", identity=identity)
+
+    async def services(self, identity: str) -> list[ServiceView]:
+        return await self._get(_SERVICES, "/services", identity=identity)
+
+    async def account(self, identity: str) -> AccountView:
+        content = await self._call("GET", "/account", identity=identity)
+        return AccountView.model_validate_json(content)
+
+    async def change_account(self, identity: str, change: AccountChange) -> AccountView:
+        content = await self._call("PATCH", "/account", identity=identity, body=change)
+        return AccountView.model_validate_json(content)
+
     # Catalogue
 
     async def package(self, identity: str, package_id: UUID) -> PackageView:
@@ -236,6 +259,14 @@ class AccountsClient:
             "POST", f"/runners/{session_id}/claim", body={"claim_id": str(claim_id)}
         )
         return Grant.model_validate_json(content)
+
+    async def member_grant(self, account_id: UUID, runtime: str) -> MemberGrant:
+        content = await self._call(
+            "GET",
+            "/members/runtime",
+            params={"account_id": str(account_id), "runtime": runtime},
+        )
+        return MemberGrant.model_validate_json(content)
 
     async def say(self, session_id: UUID, message: str) -> None:
         await self._call("POST", f"/runners/{session_id}/say", body={"message": message})

@@ -23,10 +23,11 @@ from slipway_gateway.access import SessionAccess
 from slipway_gateway.accounts import AccountsClient
 from slipway_gateway.changes import Changes
 from slipway_gateway.cookies import LogOnCookie
+from slipway_gateway.fronts import SessionFronts
 from slipway_gateway.identity import Identities
 from slipway_gateway.pages import Pages
 from slipway_gateway.proxy import SessionProxy
-from slipway_gateway.routes import catalogue, identity, runner, sessions, tasks
+from slipway_gateway.routes import catalogue, identity, offers, runner, sessions, tasks, use
 from slipway_gateway.routes.dependencies import MAX_JSON_BYTES
 from slipway_gateway.runners import RunnerService, SessionSecrets
 from slipway_gateway.sessions import SessionService
@@ -63,6 +64,7 @@ class Parts:
     tasks: TaskService
     uploads: UploadService
     runners: RunnerService
+    fronts: SessionFronts
     cookie: LogOnCookie
     pages: Pages
     seal_certificate: bytes
@@ -100,6 +102,8 @@ async def start(settings: Settings, stack: AsyncExitStack) -> None:
         secure=settings.secure,
     )
     stack.push_async_callback(proxy.close)
+    fronts = SessionFronts(accounts, secrets)
+    stack.push_async_callback(fronts.close)
     main = build_app(
         Parts(
             accounts=accounts,
@@ -122,6 +126,7 @@ async def start(settings: Settings, stack: AsyncExitStack) -> None:
                 verification_key=settings.runner_verification_key_file.read_bytes(),
                 secrets=secrets,
             ),
+            fronts=fronts,
             cookie=cookie,
             pages=pages,
             seal_certificate=settings.seal_certificate_file.read_bytes(),
@@ -153,9 +158,11 @@ def build_app(parts: Parts) -> FastAPI:
     app.add_middleware(Measured)
     small = (
         identity.build(parts.accounts, parts.identities, parts.cookie),
+        offers.build(parts.accounts),
         sessions.build(
             parts.accounts, parts.identities, parts.sessions, parts.vault, parts.changes
         ),
+        use.build(parts.accounts, parts.fronts),
     )
     streamed = (
         catalogue.build(

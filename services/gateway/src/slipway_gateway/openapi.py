@@ -27,6 +27,7 @@ def document() -> str:
             tasks=absent,
             uploads=absent,
             runners=absent,
+            fronts=absent,
             cookie=absent,
             pages=absent,
             seal_certificate=b"",

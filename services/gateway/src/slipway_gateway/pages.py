@@ -83,6 +83,12 @@ _ADVICE: Mapping[str, Advice] = MappingProxyType(
             Code.APP_NOT_FOUND: Advice(
                 "It may have been renamed or replaced. Look for it among the apps."
             ),
+            Code.SERVICE_NOT_OFFERED: Advice(
+                "The operator may have taken it back. Look for it among the services."
+            ),
+            Code.PROFILE_UNKNOWN: Advice(
+                "Tell the publisher of the app, who has to name another profile."
+            ),
             Code.RUNTIME_NOT_FOUND: Advice("Tell the publisher of the app, or an admin."),
             Code.SESSION_LIMIT: Advice(
                 "Stop a session that you no longer need, or wait until another one ends."
@@ -127,6 +133,7 @@ class Pages:
             for name, media_type in (
                 ("portal.css", "text/css; charset=utf-8"),
                 ("portal.js", "text/javascript; charset=utf-8"),
+                ("use.js", "text/javascript; charset=utf-8"),
                 ("icon.svg", "image/svg+xml"),
             )
         }

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
@@ -19,20 +20,42 @@ from starlette.requests import Request
 
 from slipway_common.blobs.names import session_log_blob, task_request_blob, task_response_blob
 from slipway_common.blobs.vault import Vault
-from slipway_common.contracts.internal import Assignment, Instruction, RunnerGrant
+from slipway_common.contracts.internal import (
+    Assignment,
+    Instruction,
+    MemberGrant,
+    PackageGrant,
+    RunnerGrant,
+    RunnerMemberGrant,
+)
 from slipway_common.contracts.problems import Code, problem
 from slipway_common.contracts.views import Progress
 from slipway_common.failpoints import failpoint
 from slipway_gateway.accounts import AccountsClient
 
 AUDIENCE = "slipway-runner"
+MEMBER_AUDIENCE = "slipway-member"
 MAX_LOG_BYTES = 4 * 1024 * 1024
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 MAX_WAIT_SECONDS = 20.0
 
-_CLAIMS = jwt.JWTClaimsRegistry(
-    aud={"essential": True, "value": AUDIENCE}, exp={"essential": True}, sub={"essential": True}
-)
+
+def _claims(audience: str, *names: str) -> jwt.JWTClaimsRegistry:
+    named: dict[str, Any] = {name: {"essential": True} for name in ("exp", "sub", *names)}
+    return jwt.JWTClaimsRegistry(aud={"essential": True, "value": audience}, **named)
+
+
+_SESSION_CLAIMS = _claims(AUDIENCE)
+_MEMBER_CLAIMS = _claims(MEMBER_AUDIENCE, "account", "runtime")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A runner that waits in a pool; it may have this one runtime, and speaks for no session."""
+
+    name: str
+    account_id: UUID
+    runtime: str
 
 
 class SessionSecrets:
@@ -61,28 +84,60 @@ class RunnerService:
 
     def session_of(self, request: Request) -> UUID:
         """Raise a problem unless the request carries a runner's token."""
+        claims = self._read(request, _SESSION_CLAIMS)
+        return _id(claims["sub"])
+
+    def member_of(self, request: Request) -> Member:
+        """Raise a problem unless the request carries a member's token."""
+        claims = self._read(request, _MEMBER_CLAIMS)
+        return Member(
+            name=str(claims["sub"]),
+            account_id=_id(claims["account"]),
+            runtime=str(claims["runtime"]),
+        )
+
+    def _read(self, request: Request, registry: jwt.JWTClaimsRegistry) -> dict[str, Any]:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        try:
-            claims = jwt.decode(token, self._key, algorithms=["Ed25519"]).claims
-            _CLAIMS.validate(claims)
-            session_id = UUID(claims["sub"])
-        except (JoseError, ValueError) as error:
-            raise problem(Code.UNAUTHENTICATED) from error
         if scheme.lower() != "bearer":
             raise problem(Code.UNAUTHENTICATED)
-        return session_id
+        try:
+            claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=["Ed25519"]).claims
+            registry.validate(claims)
+        except (JoseError, ValueError) as error:
+            raise problem(Code.UNAUTHENTICATED) from error
+        return claims
+
+    async def claim_as_member(self, member: Member) -> RunnerMemberGrant:
+        grant = await self._member_grant(member)
+        key = await self._key_of(grant.account_id, grant.runtime)
+        assert key is not None
+        return RunnerMemberGrant(grant=grant, runtime_key=key)
+
+    async def member_runtime(self, member: Member) -> AsyncIterator[bytes]:
+        """Ciphertext, as ``package``."""
+        grant = await self._member_grant(member)
+        return self._vault.read_ciphertext(grant.account_id, grant.runtime.blob)
+
+    async def _member_grant(self, member: Member) -> MemberGrant:
+        return await self._accounts.member_grant(member.account_id, member.runtime)
+
+    async def _key_of(self, account_id: UUID, package: PackageGrant | None) -> str | None:
+        """Base64 of the package's data key; None if there is no package."""
+        if package is None:
+            return None
+        return base64.b64encode(await self._vault.data_key(account_id, package.blob)).decode()
 
     async def claim(self, session_id: UUID, claim_id: UUID) -> RunnerGrant:
         grant = await self._accounts.claim(session_id, claim_id)
         app_key, runtime_key = await asyncio.gather(
-            self._vault.data_key(grant.account_id, grant.app.blob),
-            self._vault.data_key(grant.account_id, grant.runtime.blob),
+            self._key_of(grant.account_id, grant.app),
+            self._key_of(grant.account_id, grant.runtime),
         )
         failpoint("gateway.claim-granted")
         return RunnerGrant(
             grant=grant,
-            app_key=base64.b64encode(app_key).decode(),
-            runtime_key=base64.b64encode(runtime_key).decode(),
+            app_key=app_key,
+            runtime_key=runtime_key,
             session_secret=self._secrets.of(session_id),
         )
 
@@ -92,6 +147,8 @@ class RunnerService:
         """Ciphertext: the runner has the key, and nobody in between."""
         grant = await self._accounts.claim(session_id, claim_id)
         package = grant.app if which == "app" else grant.runtime
+        if package is None:
+            raise problem(Code.NOT_FOUND, "An external session has no packages.")
         return self._vault.read_ciphertext(grant.account_id, package.blob)
 
     async def next_task(self, session_id: UUID, *, wait: float) -> Assignment | None:
@@ -144,3 +201,10 @@ class RunnerService:
 
     async def say(self, session_id: UUID, message: str) -> None:
         await self._accounts.say(session_id, message)
+
+
+def _id(claim: Any) -> UUID:
+    try:
+        return UUID(claim)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise problem(Code.UNAUTHENTICATED) from error

@@ -52,6 +52,7 @@ def judge_app(report: ArchiveReport, *, name: str, version: str) -> AppFacts:
         category=manifest.category,
         runtime=manifest.runtime,
         icon=manifest.icon,
+        profile=manifest.profile,
         services=tuple(
             ServiceFacts(name=each.name, title=each.title, description=each.description)
             for each in manifest.services

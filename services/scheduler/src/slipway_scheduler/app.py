@@ -2,19 +2,23 @@
 
 import os
 from contextlib import AsyncExitStack
+from uuid import UUID
 
 from slipway_common import health, process
-from slipway_common.contracts.base import Event
 from slipway_common.contracts.registry import SESSIONS_WANTED
 from slipway_common.errors import TransientError
 from slipway_common.kafka.broker import ensure_topics, start_producer
 from slipway_common.kafka.publisher import Publisher
-from slipway_common.kafka.table import CompactedTable
+from slipway_common.kafka.shards import SharedTable
 from slipway_common.periodic import Periodic
+from slipway_scheduler.cluster import pods
 from slipway_scheduler.controller import Controller
+from slipway_scheduler.place import Place, processes
 from slipway_scheduler.settings import Settings
 from slipway_scheduler.tokens import TokenSigner
-from slipway_scheduler.units.processes import ProcessUnits
+from slipway_scheduler.wanted import WantedSessions
+
+GROUP = "slipway-scheduler"
 
 
 async def start(settings: Settings, stack: AsyncExitStack) -> None:
@@ -22,34 +26,39 @@ async def start(settings: Settings, stack: AsyncExitStack) -> None:
     producer = await start_producer(settings.kafka, service="scheduler")
     stack.push_async_callback(producer.stop)
     signer = TokenSigner(settings.runner_signing_key_file.read_bytes())
-    units = ProcessUnits(
-        settings.work_folder,
-        gateway_url=settings.gateway_url,
-        token_for=signer.token_for,
-        environment=os.environ,
-        lifeline=settings.lifeline,
-        task_grace=settings.task_grace,
+
+    def look_at(session_id: UUID) -> None:
+        controller.look_at(session_id)
+
+    place: Place = await (
+        processes(settings, signer, environment=os.environ)
+        if settings.adapter == "processes"
+        else pods(settings, signer, stack, look_at=look_at)
     )
 
-    def on_change(_: str, __: Event | None) -> None:
-        loop.wake()
-
-    def on_tombstone(key: str, headers: dict[str, str]) -> None:
-        controller.on_tombstone(key, headers)
-        loop.wake()
-
-    wanted = CompactedTable(
-        settings.kafka, SESSIONS_WANTED, on_change=on_change, on_tombstone=on_tombstone
+    wanted = SharedTable(settings.kafka, SESSIONS_WANTED, group=GROUP, instance=settings.instance)
+    controller = Controller(
+        WantedSessions(wanted), place.units, Publisher(producer), stop_grace=place.stop_grace
     )
-    controller = Controller(wanted, units, Publisher(producer), stop_grace=settings.stop_grace)
-    loop = Periodic("sessions.reconcile", controller.step, every=settings.reconcile_interval)
-    await stack.enter_async_context(process.background(wanted.run(), loop.run()))
+    look_around = Periodic("sessions.reconcile", controller.look_around, every=place.look_every)
+    await stack.enter_async_context(process.background(*(loop.run() for loop in place.loops)))
+    await place.ready()
+    await stack.enter_async_context(
+        process.background(
+            wanted.run(controller),
+            controller.run(),
+            look_around.run(),
+            *(loop.run() for loop in place.leading),
+        )
+    )
 
-    async def check_caught_up() -> None:
-        if not wanted.caught_up.is_set():
+    async def check_joined() -> None:
+        if not wanted.joined.is_set():
             raise TransientError("the wanted sessions have not been read yet")
 
-    probes = health.Health({"kafka": producer.client.fetch_all_metadata, "wanted": check_caught_up})
+    probes = health.Health(
+        {"kafka": producer.client.fetch_all_metadata, "wanted": check_joined, **place.checks}
+    )
     await stack.enter_async_context(
         process.serve(
             health.build_app(probes), host=settings.health.host, port=settings.health.port

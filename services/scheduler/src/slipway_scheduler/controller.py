@@ -6,7 +6,10 @@ telling it twice; a restart tells it again, which every reader bears.
 """
 
 import asyncio
+import random
 from collections import Counter
+from collections.abc import Awaitable, Collection
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
@@ -20,125 +23,183 @@ from slipway_common.contracts.sessions import (
     EndReason,
     SessionEnded,
     SessionFailed,
+    SessionProgress,
     SessionRunning,
+    SessionStage,
     SessionStarting,
     SessionWanted,
 )
+from slipway_common.errors import PermanentError, SlipwayError
 from slipway_common.failpoints import failpoint
 from slipway_scheduler.models import (
     Action,
+    Activate,
     Announce,
     Conclude,
     Create,
     Forget,
     Kill,
+    Report,
+    Step,
     Stop,
     Termination,
     Unit,
     UnitPhase,
 )
-from slipway_scheduler.reconcile import FAILURES, decide
-from slipway_scheduler.units.base import Units
+from slipway_scheduler.reconcile import FAILURES, NOTHING_TOLD, Told, decide
+from slipway_scheduler.units.base import NoPlaceError, Units
+from slipway_scheduler.workqueue import WorkQueue
 
 logger = structlog.get_logger(__name__)
 
-PARALLEL = 16
+PARALLEL = 32
+BACKOFF_SECONDS = (0.2, 15.0)
 
 
 class EventSink(Protocol):
     async def publish(self, event: Event) -> None: ...
 
 
-class WantedTable(Protocol):
-    @property
-    def rows(self) -> dict[str, Event]: ...
+class Wanted(Protocol):
+    """What should run, as far as it is ours to run."""
 
-    @property
-    def caught_up(self) -> asyncio.Event: ...
+    def find(self, session_id: UUID) -> SessionWanted | None: ...
+
+    def ids(self) -> Collection[UUID]: ...
+
+    def owns(self, session_id: UUID) -> bool:
+        """False while somebody else looks after it, and until all that is wanted was read."""
+        ...
 
 
 class Controller:
     def __init__(
-        self, wanted: WantedTable, units: Units, events: EventSink, *, stop_grace: timedelta
+        self, wanted: Wanted, units: Units, events: EventSink, *, stop_grace: timedelta
     ) -> None:
         self._wanted = wanted
         self._units = units
         self._events = events
         self._stop_grace = stop_grace
-        self._told: dict[UUID, tuple[str, UnitPhase]] = {}
+        self._queue: WorkQueue[UUID] = WorkQueue()
+        self._told: dict[UUID, Told] = {}
+        self._failures: Counter[UUID] = Counter()
         self._released: dict[UUID, UUID] = {}
         """Sessions that are over for accounts, and their accounts: to be confirmed when idle."""
-        self._slots = asyncio.Semaphore(PARALLEL)
+        self._done: Counter[str] = Counter()
+
+    def look_at(self, session_id: UUID) -> None:
+        """Something about this session has changed."""
+        self._queue.add(session_id)
+
+    def look_at_everything(self) -> None:
+        for session_id in {*self._wanted.ids(), *self._units.ids(), *self._released}:
+            self._queue.add(session_id)
+
+    def on_change(self, key: str, _: Event | None) -> None:
+        try:
+            self._queue.add(UUID(key))
+        except ValueError:
+            logger.warning("a wanted session without an id", key=key)
+
+    def on_gained(self) -> None:
+        self.look_at_everything()
 
     def on_tombstone(self, key: str, headers: dict[str, str]) -> None:
         try:
-            self._released[UUID(key)] = UUID(headers[ACCOUNT_HEADER])
+            session_id = UUID(key)
+            self._released[session_id] = UUID(headers[ACCOUNT_HEADER])
         except (KeyError, ValueError):
             logger.warning("a tombstone that does not say whose it is", key=key)
+        else:
+            self._queue.add(session_id)
+
+    async def run(self) -> None:
+        """Act on whatever is to be looked at, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(PARALLEL):
+                group.create_task(self._queue.work(self._handle, until_idle=False))
+
+    async def look_around(self) -> None:
+        """Leave everything to the workers once: what changed unseen, and what time has changed."""
+        await self._units.refresh()
+        self.look_at_everything()
+        ready = sum(
+            unit is not None and unit.phase is UnitPhase.READY
+            for unit in map(self._units.find, self._units.ids())
+        )
+        metrics.sessions_wanted.set(len(self._wanted.ids()))
+        metrics.sessions_running.set(ready)
 
     async def step(self) -> Counter[str]:
-        """Look at everything once; a session that cannot be acted on holds up no other."""
-        done: Counter[str] = Counter()
-        if not self._wanted.caught_up.is_set():
-            return done  # what seems unwanted now may only not have been read yet
-        units = await self._units.list()
-        wanted = self._wanted_now()
-        now = utc_now()
-        metrics.sessions_wanted.set(len(wanted))
-        metrics.sessions_running.set(sum(unit.phase is UnitPhase.READY for unit in units.values()))
+        """Look at everything once, and return what was done when all of it is."""
+        self._done = Counter()
+        await self.look_around()
         async with asyncio.TaskGroup() as group:
-            for session_id in wanted.keys() | units.keys():
-                unit = units.get(session_id)
-                action = decide(
-                    wanted.get(session_id),
-                    unit,
-                    now=now,
-                    announced=unit is not None
-                    and self._told.get(session_id) == (unit.identity, unit.phase),
-                    stop_grace=self._stop_grace,
-                )
-                if action is not None:
-                    group.create_task(self._act(action, unit, wanted.get(session_id), done))
-            for session_id in self._released.keys() - units.keys() - wanted.keys():
-                group.create_task(self._confirm(session_id, done))
-        return done
+            for _ in range(PARALLEL):
+                group.create_task(self._queue.work(self._handle, until_idle=True))
+        return self._done
 
-    def _wanted_now(self) -> dict[UUID, SessionWanted]:
-        return {
-            row.session_id: row
-            for row in list(self._wanted.rows.values())
-            if isinstance(row, SessionWanted)
-        }
+    async def settle(self) -> None:
+        """Finish what is under way for sessions that are not ours any more."""
+        await self._queue.settled(lambda session_id: not self._wanted.owns(session_id))
 
-    async def _act(
-        self,
-        action: Action,
-        unit: Unit | None,
-        wanted: SessionWanted | None,
-        done: Counter[str],
-    ) -> None:
-        async with self._slots:
-            try:
-                await self._carry_out(action, wanted)
-            except Exception:
-                # The next look sees the same difference and tries again.
-                logger.exception("could not act", action=type(action).__name__)
-                done["Failed"] += 1
-                return
-        if isinstance(action, Announce | Conclude) and unit is not None:
-            self._told[unit.session_id] = (unit.identity, unit.phase)
-        done[type(action).__name__] += 1
+    async def _handle(self, session_id: UUID) -> None:
+        """One session that cannot be acted on holds up no other."""
+        if not self._wanted.owns(session_id):
+            return  # what seems unwanted now may only not have been read yet
+        wanted, unit = self._wanted.find(session_id), self._units.find(session_id)
+        if wanted is None and unit is None:
+            await self._try(session_id, self._confirm(session_id))
+            return
+        action = decide(
+            wanted,
+            unit,
+            now=utc_now(),
+            told=self._told.get(session_id, NOTHING_TOLD),
+            stop_grace=self._stop_grace,
+        )
+        if action is None:
+            return
+        if await self._try(session_id, self._carry_out(action, wanted)):
+            self._done[type(action).__name__] += 1
+            if isinstance(action, Conclude | Activate | Announce):
+                self._queue.add(session_id)  # the next thing may be due at once
+
+    async def _try(self, session_id: UUID, doing: Awaitable[None]) -> bool:
+        try:
+            await doing
+        except Exception as error:
+            # The next look sees the same difference and tries again.
+            self._failures[session_id] += 1
+            first, most = BACKOFF_SECONDS
+            delay = min(most, first * 2 ** min(self._failures[session_id] - 1, 10))
+            logger.warning(
+                "could not act",
+                session_id=str(session_id),
+                reason=f"{type(error).__name__}: {error}",
+                attempt=self._failures[session_id],
+                # What we foresaw needs no trace.
+                exc_info=None if isinstance(error, SlipwayError) else error,
+            )
+            metrics.session_action_failures.inc()
+            self._queue.add_after(session_id, delay * random.uniform(0.5, 1))  # noqa: S311
+            self._done["Failed"] += 1
+            return False
+        self._failures.pop(session_id, None)
+        return True
 
     async def _carry_out(self, action: Action, wanted: SessionWanted | None) -> None:
         match action:
             case Create():
                 assert wanted is not None
-                await self._units.create(wanted)
-                await self._events.publish(
-                    SessionStarting(account_id=wanted.account_id, session_id=wanted.session_id)
-                )
+                await self._create(wanted)
+            case Activate():
+                assert wanted is not None
+                await self._units.activate(wanted)
             case Announce(unit):
                 await self._announce(unit, wanted)
+            case Report(unit, step):
+                await self._report(unit.session_id, unit.account_id, step)
             case Stop(session_id, reason, message):
                 await self._units.stop(session_id, reason=reason, message=message)
             case Kill(session_id):
@@ -149,6 +210,42 @@ class Controller:
                 await self._units.forget(session_id)
                 self._told.pop(session_id, None)
                 self._released.pop(session_id, None)
+
+    async def _create(self, wanted: SessionWanted) -> None:
+        try:
+            await self._units.create(wanted)
+        except NoPlaceError as error:
+            step = Step(SessionStage.WAITING_FOR_PLACE, str(error))
+            if self._told.get(wanted.session_id, NOTHING_TOLD).step != step:
+                await self._report(wanted.session_id, wanted.account_id, step)
+            raise
+        except PermanentError as error:
+            logger.warning(
+                "cannot be created", session_id=str(wanted.session_id), reason=str(error)
+            )
+            await self._conclude(
+                wanted.session_id,
+                wanted.account_id,
+                Termination(EndReason.NOT_ADMITTED, f"It was refused its place: {error}"[:500]),
+            )
+            return
+        await self._events.publish(
+            SessionStarting(account_id=wanted.account_id, session_id=wanted.session_id)
+        )
+
+    async def _report(self, session_id: UUID, account_id: UUID, step: Step) -> None:
+        await self._events.publish(
+            SessionProgress(
+                account_id=AccountId(account_id),
+                session_id=SessionId(session_id),
+                stage=step.stage,
+                message=step.message,
+                node=step.node,
+                expected_at=step.expected_at,
+            )
+        )
+        told = self._told.get(session_id, NOTHING_TOLD)
+        self._told[session_id] = replace(told, step=step)
 
     async def _announce(self, unit: Unit, wanted: SessionWanted | None) -> None:
         assert unit.address is not None
@@ -162,6 +259,7 @@ class Controller:
             )
         )
         failpoint("scheduler.after-running")
+        self._told[unit.session_id] = Told(unit.identity, unit.phase)
         if wanted is not None:
             metrics.session_start_seconds.observe((utc_now() - wanted.admitted_at).total_seconds())
 
@@ -175,18 +273,20 @@ class Controller:
                 reason=termination.reason,
                 message=termination.message,
                 peak_memory_mib=termination.peak_memory_mib,
+                cpu_seconds=termination.cpu_seconds,
             )
         )
+        unit = self._units.find(session_id)
+        self._told[session_id] = Told(unit.identity if unit else "", UnitPhase.GONE)
         logger.info("session over", session_id=str(session_id), reason=termination.reason)
 
-    async def _confirm(self, session_id: UUID, done: Counter[str]) -> None:
+    async def _confirm(self, session_id: UUID) -> None:
         """Nothing of it runs: say so, for accounts may be waiting for just that."""
-        account_id = self._released[session_id]
-        try:
-            await self._conclude(session_id, account_id, Termination(EndReason.STOPPED))
-        except Exception:
-            logger.exception("could not confirm", session_id=str(session_id))
-            done["Failed"] += 1
+        self._told.pop(session_id, None)
+        account_id = self._released.get(session_id)
+        if account_id is None:
             return
+        await self._conclude(session_id, account_id, Termination(EndReason.STOPPED))
+        self._told.pop(session_id, None)
         self._released.pop(session_id, None)
-        done["Confirm"] += 1
+        self._done["Confirm"] += 1

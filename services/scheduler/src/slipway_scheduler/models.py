@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TypeAlias
 from uuid import UUID
 
-from slipway_common.contracts.sessions import EndReason
+from slipway_common.contracts.sessions import EndReason, SessionStage
 
 
 class UnitPhase(StrEnum):
@@ -26,6 +26,17 @@ class Termination:
     reason: EndReason
     message: str = ""
     peak_memory_mib: int | None = None
+    cpu_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a unit stands on its way to its first answer."""
+
+    stage: SessionStage
+    message: str
+    node: str | None = None
+    expected_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +47,28 @@ class Unit:
     identity: str
     """Never used again by another unit: tells this one from one before it."""
     address: str | None = None
+    placed_at: datetime | None = None
+    """When a machine was found for it; None while there is none, or where nobody has to look."""
+
     stopping_since: datetime | None = None
     termination: Termination | None = None
     """None of a unit that is gone: it ended without a word."""
 
+    fault: Termination | None = None
+    """Of a unit that is not gone: why it will never be of use, however long one waits."""
+
+    step: Step | None = None
+    dormant: bool = False
+    """It is the session's, and has not been told so yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Create:
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
     session_id: UUID
 
 
@@ -66,6 +92,14 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """Tell the mesh how far a starting session has come."""
+
+    unit: Unit
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
 class Conclude:
     """Tell the mesh that the session is over, and why."""
 
@@ -81,4 +115,4 @@ class Forget:
     session_id: UUID
 
 
-Action: TypeAlias = Create | Stop | Kill | Announce | Conclude | Forget
+Action: TypeAlias = Create | Activate | Stop | Kill | Announce | Report | Conclude | Forget

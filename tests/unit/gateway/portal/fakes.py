@@ -17,11 +17,19 @@ from typing_extensions import override
 from slipway_common.blobs.store import BlobMissingError
 from slipway_common.blobs.vault import Vault
 from slipway_common.contracts.base import Event
-from slipway_common.contracts.internal import Identified, IssuedTicket, Launched, LogOnView
+from slipway_common.contracts.internal import (
+    Identified,
+    IssuedTicket,
+    Launched,
+    LogOnView,
+    SessionUse,
+)
 from slipway_common.contracts.problems import Code, problem
 from slipway_common.contracts.sessions import SessionKind
 from slipway_common.contracts.tasks import TaskState
 from slipway_common.contracts.views import (
+    AccountChange,
+    AccountView,
     ApiKeyRequest,
     ApiKeyView,
     AppView,
@@ -29,6 +37,8 @@ from slipway_common.contracts.views import (
     LaunchRequest,
     LogOn,
     Principal,
+    Range,
+    ServiceView,
     SessionState,
     SessionStep,
     SessionView,
@@ -122,6 +132,21 @@ def task_view(state: TaskState = TaskState.SOLVING, **changes: Any) -> TaskView:
     return TaskView(**fields | changes)
 
 
+def account_view(**changes: Any) -> AccountView:
+    fields: dict[str, Any] = {
+        "name": "northwind",
+        "session_limit": 10,
+        "queues": True,
+        "webui_idle_seconds": 900,
+        "solve_idle_seconds": 900,
+        "task_idle_seconds": 60,
+        "max_session_seconds": 43200,
+        "idle_range": Range(lowest=5, highest=86400),
+        "max_session_range": Range(lowest=60, highest=604800),
+    }
+    return AccountView(**fields | changes)
+
+
 class FakeAccounts(AccountsClient):
     def __init__(self) -> None:
         self.me = principal()
@@ -132,6 +157,8 @@ class FakeAccounts(AccountsClient):
         self.launches: dict[str, tuple[LaunchRequest, UUID]] = {}
         self.interrupted: list[tuple[UUID, str]] = []
         self.revoked: list[UUID] = []
+        self.offered: list[ServiceView] = []
+        self.limits = account_view()
         self.away = False
 
     def _answer(self) -> None:
@@ -176,6 +203,26 @@ class FakeAccounts(AccountsClient):
         return made.model_copy(update={"key": "slp_shown-once"})
 
     @override
+    async def services(self, identity: str) -> list[ServiceView]:
+        self._answer()
+        return self.offered
+
+    @override
+    async def account(self, identity: str) -> AccountView:
+        self._answer()
+        return self.limits
+
+    @override
+    async def change_account(self, identity: str, change: AccountChange) -> AccountView:
+        self._answer()
+        wanted = change.model_dump(exclude_none=True)
+        for name, value in wanted.items():
+            if not 5 <= value <= 86400:
+                raise problem(Code.LIMIT_OUT_OF_RANGE, f"{name} may be 5 to 86400.", field=name)
+        self.limits = self.limits.model_copy(update=wanted)
+        return self.limits
+
+    @override
     async def apps(self, identity: str, *, limit: int, offset: int) -> list[AppView]:
         self._answer()
         return self.catalogue[offset : offset + limit]
@@ -192,13 +239,20 @@ class FakeAccounts(AccountsClient):
     async def launch(self, identity: str, request: LaunchRequest, *, key: str) -> Launched:
         self._answer()
         if key not in self.launches:
-            session = session_view(SessionState.REQUESTED, app=request.app, version=request.version)
+            session = session_view(
+                SessionState.REQUESTED,
+                kind=request.kind,
+                app=request.app or request.service,
+                service=request.service,
+                version=request.version,
+            )
             self.known[session.id] = session
             self.launches[key] = (request, session.id)
         known, session_id = self.launches[key]
         if known != request:
             raise problem(Code.KEY_REUSED)
-        return Launched(session=self.known[session_id], app=request.app, version=request.version)
+        session = self.known[session_id]
+        return Launched(session=session, app=session.app, version=session.version)
 
     @override
     async def sessions(
@@ -288,10 +342,17 @@ class Platform:
             session_routes.build(self.accounts, identities, service, self.vault, self.changes),
             prefix="/api/v1",
         )
+        self.uses: dict[UUID, SessionUse] = {}
+        self.app.add_api_route("/api/v1/sessions/{session_id}/use", self._use)
         portal.install(self.app, self.accounts, identities, service, COOKIE, Pages())
         self.stranger = self._client()
         self.browser = self._client()
         self.browser.cookies.set(COOKIE.name, SECRET)
+
+    async def _use(self, session_id: UUID) -> SessionUse:
+        if session_id not in self.uses:
+            raise problem(Code.SESSION_UNREACHABLE)
+        return self.uses[session_id]
 
     def _client(self) -> TestClient:
         return TestClient(

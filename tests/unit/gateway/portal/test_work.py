@@ -32,6 +32,7 @@ def test_no_form_is_taken_from_another_site(platform: Platform, origin: str) -> 
         f"/sessions/{session.id}/open": {},
         f"/sessions/{session.id}/stop": {},
         f"/tasks/{task.id}/interrupt": {"scope": "solve"},
+        "/account/limits": {"webui_idle_seconds": "60"},
         "/account/api-keys": {"name": "x", "scopes": "read", "expires_in_days": "1"},
         f"/account/api-keys/{uuid4()}/revoke": {},
         "/logout": {},

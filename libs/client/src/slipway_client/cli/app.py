@@ -6,7 +6,7 @@ import stamina.instrumentation
 import typer
 from stamina.instrumentation import RetryDetails
 
-from slipway_client.cli import accounts, launching, publishing, tasking
+from slipway_client.cli import accounts, launching, looking, offers, publishing, tasking
 from slipway_client.cli.failures import EXIT_CODES, Commands
 from slipway_client.cli.output import Output
 
@@ -35,8 +35,11 @@ def build() -> typer.Typer:
         "apps": publishing.list_apps,
         "runtimes": publishing.list_runtimes,
         "launch": launching.launch,
-        "sessions": launching.list_sessions,
-        "logs": launching.show_log,
+        "services": offers.list_services,
+        "profiles": offers.list_profiles,
+        "sessions": looking.list_sessions,
+        "logs": looking.show_log,
+        "use": looking.show_use,
         "stop": launching.stop,
         "run": tasking.run,
         "tasks": tasking.list_tasks,
@@ -46,6 +49,7 @@ def build() -> typer.Typer:
         app.command(name, epilog=EXIT_CODES)(command)
     app.add_typer(accounts.keys, name="keys", epilog=EXIT_CODES)
     app.add_typer(accounts.users, name="users", epilog=EXIT_CODES)
+    app.add_typer(offers.account, name="account", epilog=EXIT_CODES)
     return app
 
 

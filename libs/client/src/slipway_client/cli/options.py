@@ -34,6 +34,14 @@ AsJson = Annotated[
 ProfileName = Annotated[
     str, typer.Option("--profile", help="Which of several log-ons.", metavar="NAME")
 ]
+AppArgument = typer.Argument(
+    metavar="APP[@VERSION]", help="Name of the app; its latest version if none."
+)
+App = Annotated[str, AppArgument]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="How many to list, newest first.")]
+SessionId = Annotated[
+    str, typer.Argument(metavar="SESSION", help="Id, or the first six characters or more of it.")
+]
 
 
 class Identified(Protocol):

@@ -71,12 +71,13 @@ class Output:
         if self.as_json:
             self.document(document)
             return
-        console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+        # Where nobody looks, nothing is cut off to fit a width that nobody has.
+        watched = sys.stdout.isatty()
+        console = Console(width=None if watched else 10_000, highlight=False)
         table = Table(*columns, box=None, pad_edge=False)
         for row in rows:
             table.add_row(*(escape(cell) for cell in row))
-        # Where nobody looks, nothing is cut off to fit a width that nobody has.
-        console.print(table, width=None if sys.stdout.isatty() else 10_000)
+        console.print(table)
 
     def write(self, text: str) -> None:
         """Text as it comes, such as a log."""

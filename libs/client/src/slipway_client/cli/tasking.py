@@ -10,10 +10,11 @@ from typing import Annotated, Any, get_args
 import typer
 
 from slipway_client.cli.failures import CommandError, Exit, show_problem
-from slipway_client.cli.launching import App, Limit
 from slipway_client.cli.options import (
     DEFAULT_PROFILE,
+    App,
     AsJson,
+    Limit,
     ProfileName,
     app_and_version,
     connected,

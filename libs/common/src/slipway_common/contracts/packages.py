@@ -68,6 +68,8 @@ class AppFacts(BaseModel):
     services: tuple[ServiceFacts, ...] = ()
     icon: str | None = None
     """Path of the icon inside the archive."""
+    profile: str = "standard"
+    """What its sessions may use: the name of a resource profile of the installation."""
 
 
 class RuntimeFacts(BaseModel):

@@ -36,6 +36,21 @@ class Code(Enum):
         HTTPStatus.CONFLICT,
         "The runtime that the app needs is not published",
     )
+    SERVICE_NOT_OFFERED = (
+        "service-not-offered",
+        HTTPStatus.NOT_FOUND,
+        "No such service is offered here",
+    )
+    PROFILE_UNKNOWN = (
+        "profile-unknown",
+        HTTPStatus.CONFLICT,
+        "The app asks for a resource profile that there is not",
+    )
+    LIMIT_OUT_OF_RANGE = (
+        "limit-out-of-range",
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The operator does not allow this value",
+    )
     INVALID_REQUEST = (
         "invalid-request",
         HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -64,7 +64,7 @@ _PackageOutcome: TypeAlias = Annotated[PackageReady | PackageRejected, Field(dis
 _Launch: TypeAlias = Annotated[LaunchRequested | StopRequested, Field(discriminator="type")]
 _Session: TypeAlias = Annotated[
     SessionStarting | SessionProgress | SessionRunning | SessionEnded | SessionFailed,
-    Field(discriminator="type")
+    Field(discriminator="type"),
 ]
 _Identity: TypeAlias = Annotated[UserChanged | CredentialRevoked, Field(discriminator="type")]
 

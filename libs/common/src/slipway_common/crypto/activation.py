@@ -34,18 +34,25 @@ def member_key(root: bytes, member: str) -> bytes:
 
 def seal(key: bytes, content: bytes, *, member: str) -> bytes:
     nonce = os.urandom(_NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, content, _CONTEXT + member.encode())
+    cipher = AESGCM(_derived(key, b"seal"))
+    return nonce + cipher.encrypt(nonce, content, _CONTEXT + member.encode())
 
 
 def unseal(key: bytes, message: bytes, *, member: str) -> bytes:
     """Raise NotForUsError unless the message was sealed for this member."""
     nonce, ciphertext = message[:_NONCE_BYTES], message[_NONCE_BYTES:]
     try:
-        return AESGCM(key).decrypt(nonce, ciphertext, _CONTEXT + member.encode())
+        cipher = AESGCM(_derived(key, b"seal"))
+        return cipher.decrypt(nonce, ciphertext, _CONTEXT + member.encode())
     except (InvalidTag, ValueError) as error:
         raise NotForUsError("the message was not made for this member") from error
 
 
 def acknowledgement(key: bytes, session_id: UUID) -> str:
     """What a member answers once it has become the session: only it can know this."""
-    return hmac.new(key, b"slipway-activated:" + session_id.bytes, hashlib.sha256).hexdigest()
+    return hmac.new(_derived(key, b"answer"), session_id.bytes, hashlib.sha256).hexdigest()
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    """One key per use: what is known of one says nothing about another."""
+    return hmac.new(key, b"slipway-activation-" + purpose, hashlib.sha256).digest()

@@ -84,15 +84,15 @@ class CompactedTable:
         records = [record for batch in batches.values() for record in batch]
         for record in records:
             self._apply(record)
-        return {_key(record) for record in records}
+        return {key_of_record(record) for record in records}
 
     def _apply(self, record: Any) -> None:
-        key = _key(record)
+        key = key_of_record(record)
         if record.value is None:
             if self.rows.pop(key, None) is not None:
                 self._on_change(key, None)
             if self._on_tombstone is not None and self.caught_up.is_set():
-                self._on_tombstone(key, _headers(record))
+                self._on_tombstone(key, headers_of_record(record))
             return
         try:
             event = self._topic.parse(record.value)
@@ -112,9 +112,9 @@ class CompactedTable:
             self._on_change(key, None)
 
 
-def _key(record: Any) -> str:
+def key_of_record(record: Any) -> str:
     return (record.key or b"").decode(errors="replace")
 
 
-def _headers(record: Any) -> dict[str, str]:
+def headers_of_record(record: Any) -> dict[str, str]:
     return {name: (value or b"").decode(errors="replace") for name, value in record.headers}

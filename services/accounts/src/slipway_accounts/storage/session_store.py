@@ -1,19 +1,24 @@
 """Sessions: every change is guarded by the states that it may start from."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
 from slipway_common.postgres.database import Connection
 
-_LOCK_ACCOUNT = "SELECT session_limit, queues FROM accounts WHERE id = $1 FOR UPDATE"
 _SELECT_ACCOUNT = "SELECT account_id FROM sessions WHERE id = $1"
 _LOCK = "SELECT kind, state, app_id, user_id FROM sessions WHERE id = $1 FOR NO KEY UPDATE"
 _INSERT = """
-    INSERT INTO sessions (id, account_id, user_id, kind, app_id, state, queued_at)
-    VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $6 = 'queued' THEN clock_timestamp() END)
+    INSERT INTO sessions (
+        id, account_id, user_id, kind, app_id, state, service, service_version, profile, queued_at
+    )
+    VALUES (
+        $1, $2, $3, $4, $5, $6, $7, $8,
+        coalesce($9, (SELECT facts ->> 'profile' FROM packages WHERE id = $5), 'standard'),
+        CASE WHEN $6 = 'queued' THEN clock_timestamp() END
+    )
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 """
@@ -27,9 +32,9 @@ _COUNT_ACTIVE = """
      WHERE account_id = $1 AND state IN ('starting', 'running', 'stopping')
 """
 _NEXT_QUEUED = """
-    SELECT s.id, s.kind, s.user_id, s.app_id, p.name AS app_name, p.version AS app_version,
-           p.facts ->> 'runtime' AS release
-      FROM sessions s JOIN packages p ON p.id = s.app_id
+    SELECT s.id, s.kind, s.user_id, s.app_id, s.profile, coalesce(p.name, s.service) AS name,
+           coalesce(p.version, s.service_version) AS version, p.facts ->> 'runtime' AS release
+      FROM sessions s LEFT JOIN packages p ON p.id = s.app_id
      WHERE s.account_id = $1 AND s.state = 'queued'
      ORDER BY s.queued_at, s.id
      LIMIT $2
@@ -37,7 +42,7 @@ _NEXT_QUEUED = """
 _ADMIT = """
     UPDATE sessions
        SET state = 'starting', message = 'Starting', runtime_id = $2,
-           admitted_at = clock_timestamp()
+           service_version = coalesce($3, service_version), admitted_at = clock_timestamp()
      WHERE id = $1 AND state = 'queued'
     RETURNING admitted_at
 """
@@ -45,29 +50,53 @@ _TOUCH_QUEUED = "UPDATE sessions SET revision = revision WHERE account_id = $1 A
 _OVER = """
     UPDATE sessions
        SET state = $3, reason = $4, message = $5, ended_at = clock_timestamp(),
-           peak_memory_mib = coalesce($6, peak_memory_mib), address = NULL
+           peak_memory_mib = coalesce($6, peak_memory_mib),
+           cpu_seconds = coalesce($7, cpu_seconds),
+           address = NULL, stage = NULL, expected_at = NULL
      WHERE id = $1 AND state = ANY($2::text[])
     RETURNING account_id, app_id, kind, user_id, running_at
 """
 _RUNNING = """
     UPDATE sessions
        SET state = 'running', message = '', address = $2, unit = $3,
-           running_at = coalesce(running_at, clock_timestamp())
+           stage = NULL, expected_at = NULL, running_at = coalesce(running_at, clock_timestamp())
      WHERE id = $1 AND (state = 'starting' OR (state = 'running' AND unit <> $3))
     RETURNING id
 """
 _STOPPING = """
     UPDATE sessions
-       SET state = 'stopping', message = 'Stopping', stopping_at = clock_timestamp()
+       SET state = 'stopping', message = 'Stopping', stopping_at = clock_timestamp(),
+           stage = NULL, expected_at = NULL
      WHERE id = $1 AND state IN ('starting', 'running')
     RETURNING id
+"""
+_MADE = """
+    UPDATE sessions SET message = $2, stage = NULL, expected_at = NULL
+     WHERE id = $1 AND state = 'starting' AND claim_id IS NULL
+       AND (stage IS NULL OR stage = 'waiting-for-place')
 """
 _SAY = """
     UPDATE sessions SET message = $2
      WHERE id = $1 AND state = 'starting' AND message <> $2
 """
+# Once its runner has called home, what is told of the way there is older than what the runner says.
+_PROGRESS = """
+    UPDATE sessions
+       SET node = coalesce($4, node),
+           stage = CASE
+               WHEN state <> 'starting' THEN NULL
+               WHEN claim_id IS NULL OR $2::text = 'restarted' THEN $2::text
+               ELSE stage
+           END,
+           message = CASE
+               WHEN claim_id IS NULL OR $2::text = 'restarted' THEN $3
+               ELSE message
+           END,
+           expected_at = CASE WHEN claim_id IS NULL THEN $5::timestamptz END
+     WHERE id = $1 AND (state = 'starting' OR (state = 'running' AND $2::text = 'restarted'))
+"""
 _CLAIM = """
-    UPDATE sessions SET claim_id = $2
+    UPDATE sessions SET claim_id = $2, expected_at = NULL
      WHERE id = $1 AND state = 'starting' AND (claim_id IS NULL OR claim_id = $2)
     RETURNING id
 """
@@ -75,19 +104,22 @@ _GRANT = """
     SELECT s.kind, s.state, s.account_id,
            a.id AS app_id, a.name AS app_name, a.version AS app_version, a.blob AS app_blob,
            a.sha256 AS app_sha256, a.size_bytes AS app_size,
-           r.id AS runtime_id, r.name AS runtime_name, r.blob AS runtime_blob,
+           r.id AS runtime_id, r.name AS runtime_name, r.name AS runtime_version,
+           r.blob AS runtime_blob,
            r.sha256 AS runtime_sha256, r.size_bytes AS runtime_size
       FROM sessions s
-      JOIN packages a ON a.id = s.app_id
-      JOIN packages r ON r.id = s.runtime_id
+      LEFT JOIN packages a ON a.id = s.app_id
+      LEFT JOIN packages r ON r.id = s.runtime_id
      WHERE s.id = $1
 """
 _COLUMNS = """
-    s.id, s.kind, p.name AS app, p.version, u.name AS user_name, s.state, s.message, s.reason,
-    s.created_at, s.running_at, s.ended_at, s.peak_memory_mib, s.revision, s.queued_at,
-    s.account_id, s.user_id, s.app_id, s.address, s.unit
+    s.id, s.kind, coalesce(p.name, s.service) AS app,
+    coalesce(p.version, s.service_version) AS version, s.service, u.name AS user_name, s.state,
+    s.message, s.reason, s.stage, s.expected_at, s.node, s.profile, s.created_at, s.running_at,
+    s.ended_at, s.peak_memory_mib, s.cpu_seconds, s.revision, s.queued_at, s.account_id,
+    s.user_id, s.app_id, s.address, s.unit
 """
-_FROM = "FROM sessions s JOIN packages p ON p.id = s.app_id JOIN users u ON u.id = s.user_id"
+_FROM = "FROM sessions s LEFT JOIN packages p ON p.id = s.app_id JOIN users u ON u.id = s.user_id"
 _SELECT = f"""
     SELECT {_COLUMNS},
            CASE WHEN s.state = 'queued' THEN (
@@ -106,7 +138,9 @@ _LIST = f"""
      ORDER BY s.created_at DESC, s.id
      LIMIT $4 OFFSET $5
 """
-_STEPS = "SELECT at, state, message FROM session_transitions WHERE session_id = $1 ORDER BY id"
+_STEPS = """
+    SELECT at, state, message, stage FROM session_transitions WHERE session_id = $1 ORDER BY id
+"""
 _COUNT_TASK_SESSIONS = """
     SELECT count(*) FROM sessions
      WHERE app_id = $1 AND user_id = $2 AND kind = 'task' AND state = ANY($3::text[])
@@ -128,13 +162,6 @@ _SLOW_STOPS = """
 """
 
 
-async def lock_account(tx: Connection, account_id: UUID) -> tuple[int, bool]:
-    """Session limit, and whether launches above it wait. Whoever admits or ends holds this lock."""
-    row = await tx.fetchrow(_LOCK_ACCOUNT, account_id)
-    assert row is not None
-    return row["session_limit"], row["queues"]
-
-
 async def account_of(tx: Connection, session_id: UUID) -> UUID | None:
     account_id: UUID | None = await tx.fetchval(_SELECT_ACCOUNT, session_id)
     return account_id
@@ -152,11 +179,28 @@ async def add(
     account_id: UUID,
     user_id: UUID,
     kind: str,
-    app_id: UUID,
     state: str,
+    app_id: UUID | None = None,
+    service: str | None = None,
+    service_version: str | None = None,
+    profile: str | None = None,
 ) -> bool:
-    """False if it is there already."""
-    row = await tx.fetchval(_INSERT, session_id, account_id, user_id, kind, app_id, state)
+    """False if it is there already. It runs an app, or a service in its version.
+
+    Without a profile it has the one that its app asks for.
+    """
+    row = await tx.fetchval(
+        _INSERT,
+        session_id,
+        account_id,
+        user_id,
+        kind,
+        app_id,
+        state,
+        service,
+        service_version,
+        profile,
+    )
     return row is not None
 
 
@@ -173,8 +217,14 @@ async def next_queued(tx: Connection, account_id: UUID, *, limit: int) -> list[a
     return await tx.fetch(_NEXT_QUEUED, account_id, limit)
 
 
-async def admit(tx: Connection, session_id: UUID, *, runtime_id: UUID) -> asyncpg.Record | None:
-    return await tx.fetchrow(_ADMIT, session_id, runtime_id)
+async def admit(
+    tx: Connection, session_id: UUID, *, runtime_id: UUID | None, service_version: str | None
+) -> datetime | None:
+    """When it was admitted, by the database's clock; None if it was not in the queue."""
+    admitted_at: datetime | None = await tx.fetchval(
+        _ADMIT, session_id, runtime_id, service_version
+    )
+    return admitted_at
 
 
 async def touch_queued(tx: Connection, account_id: UUID) -> None:
@@ -191,9 +241,10 @@ async def end(
     reason: str | None,
     message: str,
     peak_memory_mib: int | None = None,
+    cpu_seconds: float | None = None,
 ) -> asyncpg.Record | None:
     return await tx.fetchrow(
-        _OVER, session_id, list(expected), to, reason, message, peak_memory_mib
+        _OVER, session_id, list(expected), to, reason, message, peak_memory_mib, cpu_seconds
     )
 
 
@@ -205,9 +256,27 @@ async def mark_stopping(tx: Connection, session_id: UUID) -> bool:
     return await tx.fetchval(_STOPPING, session_id) is not None
 
 
+async def mark_made(tx: Connection, session_id: UUID, message: str) -> None:
+    """What runs it is there now: it waits for that place no more."""
+    await tx.execute(_MADE, session_id, message)
+
+
 async def say(tx: Connection, session_id: UUID, message: str) -> None:
     """Tell the user what a starting session is busy with."""
     await tx.execute(_SAY, session_id, message)
+
+
+async def note_progress(
+    tx: Connection,
+    session_id: UUID,
+    *,
+    stage: str,
+    message: str,
+    node: str | None,
+    expected_at: datetime | None,
+) -> None:
+    """Write down how far a starting session has come, or that a running one was restarted."""
+    await tx.execute(_PROGRESS, session_id, stage, message, node, expected_at)
 
 
 async def claim(tx: Connection, session_id: UUID, claim_id: UUID) -> bool:

@@ -74,6 +74,12 @@ _INTERRUPT = """
      WHERE id = $1 AND state IN ('assigned', 'running', 'solving')
     RETURNING id
 """
+_FAIL_QUEUED = """
+    UPDATE tasks
+       SET state = 'failed', problem = $3, ended_at = clock_timestamp()
+     WHERE app_id = $1 AND user_id = $2 AND state = 'queued'
+    RETURNING id
+"""
 _COUNT_OPEN = """
     SELECT count(*) FROM tasks
      WHERE app_id = $1 AND user_id = $2
@@ -148,6 +154,13 @@ async def fail(
     tx: Connection, task_id: UUID, *, session_id: UUID | None, problem: dict[str, Any]
 ) -> bool:
     return await tx.fetchval(_FAIL, task_id, session_id, problem) is not None
+
+
+async def fail_queued(
+    tx: Connection, *, app_id: UUID, user_id: UUID, problem: dict[str, Any]
+) -> list[UUID]:
+    """All that wait for a session of this app and user."""
+    return [row["id"] for row in await tx.fetch(_FAIL_QUEUED, app_id, user_id, problem)]
 
 
 async def requeue(tx: Connection, task_id: UUID, *, session_id: UUID) -> bool:

@@ -1,17 +1,21 @@
-"""Who I am here, and my API keys. A key is shown on one page, once, and kept nowhere."""
+"""Who I am here, my API keys, and for admins the times that the account allows.
+
+A key is shown on one page, once, and kept nowhere.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Query
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from slipway_common.contracts.problems import Code, Problem, ProblemError, problem
-from slipway_common.contracts.views import ApiKeyRequest, ApiKeyView, Scope
+from slipway_common.contracts.views import AccountChange, ApiKeyRequest, ApiKeyView, Scope
 from slipway_gateway.accounts import AccountsClient
 from slipway_gateway.identity import Caller
 from slipway_gateway.pages import Pages, redirect
@@ -24,10 +28,28 @@ SCOPES: Mapping[Scope, str] = MappingProxyType(
         "launch": "Launch and stop sessions",
         "tasks": "Start and interrupt tasks",
         "publish": "Publish apps and runtimes",
-        "admin": "Manage users",
+        "admin": "Manage users and limits",
     }
 )
 DEFAULT_DAYS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    label: str
+    words: str
+
+
+TIMES: Mapping[str, Time] = MappingProxyType(
+    {
+        "webui_idle_seconds": Time("Idle web page", "ends after so many seconds without use"),
+        "solve_idle_seconds": Time("Idle solve session", "ends after so many without a call"),
+        "task_idle_seconds": Time("Idle task session", "ends after so many without a task"),
+        "max_session_seconds": Time("Any session", "ends after so many seconds in any case"),
+    }
+)
+
+Seconds = Annotated[str, Form(max_length=20)]
 
 
 def build(accounts: AccountsClient, pages: Pages) -> APIRouter:
@@ -43,8 +65,13 @@ def build(accounts: AccountsClient, pages: Pages) -> APIRouter:
         name: str = "",
         chosen: tuple[str, ...] = ("read", "tasks"),
         days: str = str(DEFAULT_DAYS),
+        times: Mapping[str, str] | None = None,
+        times_refused: Problem | None = None,
+        saved: bool = False,
     ) -> Response:
         keys = await accounts.api_keys(caller.token)
+        admin = caller.principal.admin and caller.principal.may("admin")
+        limits = await accounts.account(caller.token) if admin else None
         offered = {scope: words for scope, words in SCOPES.items() if caller.principal.may(scope)}
         if not caller.principal.admin:
             offered.pop("admin", None)
@@ -63,11 +90,50 @@ def build(accounts: AccountsClient, pages: Pages) -> APIRouter:
             name=name,
             chosen=chosen,
             days=days,
+            limits=limits,
+            times=TIMES,
+            entered=times or {},
+            times_refused=times_refused,
+            saved=saved,
         )
 
     @router.get("/account", response_class=Response)
-    async def account(request: Request, caller: CallerDependency) -> Response:
-        return await show(request, caller)
+    async def account(
+        request: Request,
+        caller: CallerDependency,
+        saved: Annotated[bool, Query()] = False,  # noqa: FBT002  # a query
+    ) -> Response:
+        return await show(request, caller, saved=saved)
+
+    @router.post("/account/limits", response_class=Response)
+    async def change_limits(
+        request: Request,
+        caller: CallerDependency,
+        webui_idle_seconds: Seconds = "",
+        solve_idle_seconds: Seconds = "",
+        task_idle_seconds: Seconds = "",
+        max_session_seconds: Seconds = "",
+    ) -> Response:
+        caller.require_admin()
+        entered = {
+            "webui_idle_seconds": webui_idle_seconds,
+            "solve_idle_seconds": solve_idle_seconds,
+            "task_idle_seconds": task_idle_seconds,
+            "max_session_seconds": max_session_seconds,
+        }
+        try:
+            await accounts.change_account(caller.token, _change(entered))
+        except ProblemError as error:
+            if error.problem.status != Code.INVALID_REQUEST.status:
+                raise
+            return await show(
+                request,
+                caller,
+                status=error.problem.status,
+                times=entered,
+                times_refused=_in_words(error.problem),
+            )
+        return redirect("/account?saved=1")
 
     @router.get("/account/api-keys", response_class=Response)
     async def keys() -> Response:
@@ -108,6 +174,28 @@ def build(accounts: AccountsClient, pages: Pages) -> APIRouter:
         return redirect("/account")
 
     return router
+
+
+def _change(entered: Mapping[str, str]) -> AccountChange:
+    """What was left empty stays as it is."""
+    try:
+        return AccountChange.model_validate(
+            {name: text.strip() for name, text in entered.items() if text.strip()}
+        )
+    except ValidationError as error:
+        names = dict.fromkeys(TIMES[str(fault["loc"][0])].label for fault in error.errors())
+        raise problem(
+            Code.INVALID_REQUEST, f"Not a whole number of seconds: {', '.join(names)}."
+        ) from error
+
+
+def _in_words(refused: Problem) -> Problem:
+    """With what stands on the page in place of the field's name."""
+    field = str((refused.model_extra or {}).get("field"))
+    if field not in TIMES:
+        return refused
+    detail = (refused.detail or "").replace(f"{field} may be", f"{TIMES[field].label}: allowed are")
+    return refused.model_copy(update={"detail": detail})
 
 
 _FAULTS = {

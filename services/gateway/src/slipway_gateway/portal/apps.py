@@ -1,5 +1,6 @@
 """The apps that can be launched, and the launch itself: always a form, never a mere link."""
 
+import asyncio
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,11 +9,13 @@ from typing import Annotated
 from uuid import uuid4
 
 from fastapi import APIRouter, Form, Query
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from slipway_common.contracts.problems import Code, ProblemError
-from slipway_common.contracts.views import AppView, LaunchRequest, Name, Version
+from slipway_common.contracts.problems import Code, ProblemError, problem
+from slipway_common.contracts.sessions import SessionKind
+from slipway_common.contracts.views import AppView, LaunchRequest, Name, ServiceView, Version
 from slipway_gateway.accounts import AccountsClient
 from slipway_gateway.identity import Caller
 from slipway_gateway.pages import Link, Pages, redirect
@@ -29,6 +32,11 @@ Key = Annotated[str, Form(min_length=1, max_length=128)]
 Words = Annotated[str, Query(max_length=200)]
 
 
+def tint(name: str) -> int:
+    """What is shown keeps its colour for as long as it keeps its name."""
+    return zlib.crc32(name.encode()) % TINTS
+
+
 @dataclass(frozen=True, slots=True)
 class Tile:
     app: AppView
@@ -37,8 +45,7 @@ class Tile:
 
     @property
     def tint(self) -> int:
-        """Keeps its colour for as long as it keeps its name."""
-        return zlib.crc32(self.app.name.encode()) % TINTS
+        return tint(self.app.name)
 
     @property
     def letter(self) -> str:
@@ -85,6 +92,28 @@ def _place(tile: Tile) -> tuple[bool, str, str]:
     return category == OTHER, category, (tile.app.title or tile.app.name).casefold()
 
 
+def matching(services: Iterable[ServiceView], *, words: str = "") -> tuple[ServiceView, ...]:
+    """Services that have all the words; they have a category of their own."""
+    wanted = words.casefold().split()
+    return tuple(
+        service for service in services if all(word in service_text(service) for word in wanted)
+    )
+
+
+def service_text(service: ServiceView) -> str:
+    return f"{service.title} {service.name} services".casefold()
+
+
+def _wanted(
+    *, kind: SessionKind, app: str | None, version: str, service: str | None
+) -> LaunchRequest:
+    try:
+        return LaunchRequest(kind=kind, app=app, version=version, service=service)
+    except ValidationError as error:
+        faults = "; ".join(fault["msg"] for fault in error.errors())
+        raise problem(Code.INVALID_REQUEST, f"This was not accepted: {faults}.") from error
+
+
 def new_key() -> str:
     """One for each form that is shown: sent twice, it still gives one session."""
     return str(uuid4())
@@ -111,14 +140,17 @@ def build(accounts: AccountsClient, session_service: SessionService, pages: Page
         request: Request, caller: CallerDependency, words: Annotated[Words, Query(alias="q")] = ""
     ) -> Response:
         caller.require("read")
-        known = await all_apps(caller)
+        known, offered = await asyncio.gather(all_apps(caller), accounts.services(caller.token))
         return pages.render(
             request,
             "apps.html",
             caller=caller,
             section="apps",
             categories=categories(known, words=words),
-            empty=not known,
+            services=matching(offered, words=words),
+            empty=not known and not offered,
+            service_text=service_text,
+            tint=tint,
             words=words,
             new_key=new_key,
         )
@@ -130,13 +162,14 @@ def build(accounts: AccountsClient, session_service: SessionService, pages: Page
     @router.post("/launch", response_class=Response)
     async def launch(
         caller: CallerDependency,
-        app: Annotated[Name, Form()],
-        version: Annotated[Version, Form()],
         key: Key,
+        kind: Annotated[SessionKind, Form()] = SessionKind.WEBUI,
+        app: Annotated[Name | None, Form()] = None,
+        version: Annotated[Version, Form()] = LATEST,
+        service: Annotated[Name | None, Form()] = None,
     ) -> Response:
-        session = await session_service.launch(
-            caller, LaunchRequest(app=app, version=version), key=key
-        )
+        wanted = _wanted(kind=kind, app=app, version=version, service=service)
+        session = await session_service.launch(caller, wanted, key=key)
         return redirect(f"/sessions/{session.id}")
 
     async def show(request: Request, caller: Caller, name: str, version: str) -> Response:

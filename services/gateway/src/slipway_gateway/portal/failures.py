@@ -27,6 +27,7 @@ MAX_NEXT_LENGTH = 1024
 _NOT_PAGES = ("/api/", "/runner/", "/login", "/logout")
 _LINKS = {
     Code.APP_NOT_FOUND.type: (Link("/apps", "See all apps"),),
+    Code.SERVICE_NOT_OFFERED.type: (Link("/apps", "See what is offered"),),
     Code.SESSION_LIMIT.type: (Link("/sessions", "See your sessions"),),
     Code.SESSION_OVER.type: (Link("/apps", "See all apps"),),
     Code.KEY_EXPIRED.type: (Link("/account", "Go to your account"),),

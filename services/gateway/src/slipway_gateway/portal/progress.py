@@ -1,4 +1,4 @@
-"""The story of a session, told for its user: where it stands, what comes next, why it is over."""
+"""The story of a session as stages with times: what was, what is, and what is still to come."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,27 +7,13 @@ from enum import StrEnum
 from itertools import groupby
 from types import MappingProxyType
 
-from slipway_common.contracts.sessions import EndReason
+from slipway_common.contracts.sessions import SessionKind, SessionStage
 from slipway_common.contracts.views import SessionState, SessionStep, SessionView
-from slipway_gateway.pages import ordinal
+from slipway_gateway.portal.summaries import STAGES
 
-STATES: Mapping[str, str] = MappingProxyType(
-    {
-        SessionState.REQUESTED: "Requested",
-        SessionState.QUEUED: "Queued",
-        SessionState.STARTING: "Starting",
-        SessionState.RUNNING: "Running",
-        SessionState.STOPPING: "Stopping",
-        SessionState.ENDED: "Ended",
-        SessionState.FAILED: "Failed",
-        SessionState.REFUSED: "Refused",
-    }
-)
-
-_STAGES = {
+_LABELS = {
     SessionState.REQUESTED: "Launch received",
     SessionState.QUEUED: "Waiting for a free place",
-    SessionState.STARTING: "Starting the app",
     SessionState.RUNNING: "Running",
     SessionState.STOPPING: "Stopping",
     SessionState.ENDED: "Ended",
@@ -49,6 +35,8 @@ class StageStatus(StrEnum):
 class Note:
     at: datetime
     text: str
+    lasted: timedelta | None = None
+    """Until whatever came next; None of the newest, which still goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,112 +50,59 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    headline: str
-    detail: str
-    advice: str = ""
+class Wait:
+    """A session that cannot go on yet, through nobody's fault."""
+
+    title: str
+    explanation: str
+    since: datetime
+    until: datetime | None
+    """Going by earlier waits; None: nobody can say."""
+    left: timedelta
+    """Nothing is left once the wait takes longer than expected."""
+    fraction: float
 
 
-_REASONS: Mapping[EndReason, Summary] = MappingProxyType(
-    {
-        EndReason.STOPPED: Summary("This session was stopped", "Somebody asked for its end."),
-        EndReason.FINISHED: Summary("This session is finished", "The app ended by itself."),
-        EndReason.IDLE: Summary(
-            "This session ended because nobody used it",
-            "It was idle for so long that its place was given to others.",
-            "Launch the app again to go on.",
-        ),
-        EndReason.TIME_LIMIT: Summary(
-            "This session ran for as long as it may",
-            "Sessions have a longest duration, and this one reached it.",
-            "Launch the app again to go on.",
-        ),
-        EndReason.START_TIMEOUT: Summary(
-            "The app did not start in time",
-            "It was started, but never answered.",
-            "Launch it again. If that fails too, send the log to the app's publisher.",
-        ),
-        EndReason.APP_FAILED: Summary(
-            "The app ended with an error",
-            "The log says what it did last.",
-            "Launch it again. If that fails too, send the log to the app's publisher.",
-        ),
-        EndReason.OUT_OF_MEMORY: Summary(
-            "The app needed more memory than it may use",
-            "So it was ended, before it could disturb others.",
-            "Try it with less data, or ask the app's publisher to let it use more.",
-        ),
-        EndReason.LOST: Summary(
-            "The session was lost",
-            "What it ran on went away. This is no fault of yours or of the app.",
-            "Launch the app again.",
-        ),
-    }
-)
-
-
-def summarise(view: SessionView) -> Summary:
-    match view.state:
-        case SessionState.REQUESTED:
-            return Summary("Your launch was received", view.message or "It gets its place now.")
-        case SessionState.QUEUED:
-            place = ordinal(view.queue_position) if view.queue_position else None
-            return Summary(
-                f"{place} in the queue" if place else "Waiting in the queue",
-                "All places of your account are taken. This session starts by itself as soon as "
-                "one is free.",
-            )
-        case SessionState.STARTING:
-            return Summary("Your app is starting", view.message or "This takes a few seconds.")
-        case SessionState.RUNNING:
-            return Summary("Your app is ready", view.message or "Open it to work with it.")
-        case SessionState.STOPPING:
-            return Summary("The session is being stopped", view.message or "This takes a moment.")
-        case SessionState.REFUSED:
-            return Summary(
-                "This session could not be started",
-                view.message or "The account runs as many sessions as it may.",
-                "Stop a session that you no longer need, or wait until another one ends.",
-            )
-        case SessionState.ENDED | SessionState.FAILED:
-            return _why_over(view)
-
-
-def _why_over(view: SessionView) -> Summary:
-    if view.reason is None:
-        failed = view.state is SessionState.FAILED
-        headline = "This session failed" if failed else "This session is over"
-        return Summary(headline, view.message, "Launch the app again to go on.")
-    words = _REASONS[view.reason]
-    said = view.message.strip()
-    # Where all that was said is the reason once more, our own words are better.
-    if not said or said.casefold().rstrip(".") == view.reason.replace("-", " "):
-        return words
-    return Summary(words.headline, said, words.advice)
+@dataclass(frozen=True, slots=True)
+class Pip:
+    label: str
+    status: StageStatus
 
 
 def timeline(view: SessionView, *, now: datetime) -> tuple[Stage, ...]:
     """The stages that the session went through, and those that are still ahead of it."""
-    steps = view.steps or (SessionStep(at=view.created_at, state=view.state),)
-    groups = [tuple(group) for _, group in groupby(steps, key=lambda step: step.state)]
+    groups = _groups(view)
     ends: list[datetime | None] = [group[0].at for group in groups[1:]]
     ends.append(None if view.state.over else now)
     stages = [
-        _stage(group, end=end, last=index == len(groups) - 1)
+        _stage(group, kind=view.kind, end=end, last=index == len(groups) - 1)
         for index, (group, end) in enumerate(zip(groups, ends, strict=True))
     ]
-    return (*stages, *_ahead(view.state))
+    return (*stages, *_ahead(view))
 
 
-def _stage(group: tuple[SessionStep, ...], *, end: datetime | None, last: bool) -> Stage:
+def _groups(view: SessionView) -> list[tuple[SessionStep, ...]]:
+    steps = view.steps or (SessionStep(at=view.created_at, state=view.state),)
+    return [tuple(group) for _, group in groupby(steps, key=lambda step: step.state)]
+
+
+def _label(state: SessionState, kind: SessionKind) -> str:
+    if state is SessionState.STARTING:
+        return "Starting the service" if kind is SessionKind.EXTERNAL else "Starting the app"
+    return _LABELS[state]
+
+
+def _stage(
+    group: tuple[SessionStep, ...], *, kind: SessionKind, end: datetime | None, last: bool
+) -> Stage:
     state, at = group[0].state, group[0].at
     status = _status(state, last=last)
     return Stage(
-        label=_READY if status is StageStatus.READY else _STAGES[state],
+        label=_READY if status is StageStatus.READY else _label(state, kind),
         status=status,
         at=at,
         lasted=None if end is None else max(end - at, timedelta()),
-        notes=_notes(group),
+        notes=_notes(group, end=None if last else end),
     )
 
 
@@ -179,21 +114,97 @@ def _status(state: SessionState, *, last: bool) -> StageStatus:
     return StageStatus.READY if state is SessionState.RUNNING else StageStatus.CURRENT
 
 
-def _ahead(state: SessionState) -> tuple[Stage, ...]:
+def _ahead(view: SessionView) -> tuple[Stage, ...]:
     ready = Stage(_READY, StageStatus.AHEAD)
-    match state:
+    match view.state:
         case SessionState.REQUESTED | SessionState.QUEUED:
-            return Stage(_STAGES[SessionState.STARTING], StageStatus.AHEAD), ready
+            return Stage(_label(SessionState.STARTING, view.kind), StageStatus.AHEAD), ready
         case SessionState.STARTING:
             return (ready,)
         case _:
             return ()
 
 
-def _notes(group: tuple[SessionStep, ...]) -> tuple[Note, ...]:
+def _notes(group: tuple[SessionStep, ...], *, end: datetime | None) -> tuple[Note, ...]:
     """What was said in a stage; the stage's own name is no news."""
+    told = [(step.at, text) for step in group if (text := _text(step))]
+    ends = [*(at for at, _ in told[1:]), end]
     return tuple(
-        Note(step.at, step.message)
-        for step in group
-        if step.message and step.message.casefold() != step.state.casefold()
+        Note(at, text, None if until is None else max(until - at, timedelta()))
+        for (at, text), until in zip(told, ends, strict=False)
     )
+
+
+def _text(step: SessionStep) -> str:
+    if step.message and step.message.casefold() != step.state.casefold():
+        return step.message
+    return STAGES[step.stage] if step.stage else ""
+
+
+_EXPLANATIONS: Mapping[SessionStage, str] = MappingProxyType(
+    {
+        SessionStage.WAITING_FOR_NODE: "No node has room for it at the moment. One is made ready "
+        "for it, or becomes free when others end; then it starts there by itself.",
+        SessionStage.WAITING_FOR_PLACE: "Where sessions run, no more are taken at the moment. "
+        "It is asked again every few seconds, and starts by itself.",
+    }
+)
+
+
+def wait_of(view: SessionView, *, now: datetime) -> Wait | None:
+    """None if the session waits for nothing that takes long."""
+    if view.state is not SessionState.STARTING or view.stage is None:
+        return None
+    if view.stage not in _EXPLANATIONS:
+        return None
+    since = now
+    for step in reversed(view.steps):
+        if step.state is not SessionState.STARTING or step.stage is not view.stage:
+            break
+        since = step.at
+    until = view.expected_at
+    whole = timedelta() if until is None else until - since
+    return Wait(
+        title=STAGES[view.stage],
+        explanation=_EXPLANATIONS[view.stage],
+        since=since,
+        until=until,
+        left=timedelta() if until is None else max(until - now, timedelta()),
+        fraction=min((now - since) / whole, 1.0) if whole > timedelta() else 1.0,
+    )
+
+
+_OF_STAGE: Mapping[SessionStage, int] = MappingProxyType(
+    {
+        SessionStage.WAITING_FOR_NODE: 0,
+        SessionStage.WAITING_FOR_PLACE: 0,
+        SessionStage.PLACED: 1,
+        SessionStage.PULLING_IMAGE: 1,
+        SessionStage.CONTAINER_STARTED: 3,
+        SessionStage.RESTARTED: 3,
+    }
+)
+_OF_WORDS = (("Fetching app", 3), ("Unpacking", 3), ("Loading", 4))
+"""How what the runner says begins."""
+
+
+def track(view: SessionView) -> tuple[Pip, ...]:
+    """The way of a starting session at a glance; empty where no step of it is told."""
+    starting = [step for step in view.steps if step.state is SessionState.STARTING]
+    if view.state is not SessionState.STARTING or not any(step.stage for step in starting):
+        return ()
+    last = ("Answer",) if view.kind is SessionKind.EXTERNAL else ("Fetch", "Load")
+    labels = ("Place", "Image", "Container", *last)
+    reached = min(max(map(_reached, starting)), len(labels) - 1)
+    return tuple(Pip(label, _pip(index, reached)) for index, label in enumerate(labels))
+
+
+def _reached(step: SessionStep) -> int:
+    said = next((index for words, index in _OF_WORDS if step.message.startswith(words)), 0)
+    return max(said, 0 if step.stage is None else _OF_STAGE[step.stage])
+
+
+def _pip(index: int, reached: int) -> StageStatus:
+    if index < reached:
+        return StageStatus.DONE
+    return StageStatus.CURRENT if index == reached else StageStatus.AHEAD

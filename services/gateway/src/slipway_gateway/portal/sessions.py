@@ -14,10 +14,11 @@ from slipway_common.contracts.views import SessionState, SessionView
 from slipway_gateway.accounts import AccountsClient
 from slipway_gateway.identity import Caller
 from slipway_gateway.pages import Pages, redirect
-from slipway_gateway.portal import logs
+from slipway_gateway.portal import logs, use
 from slipway_gateway.portal.apps import new_key
 from slipway_gateway.portal.failures import PageRoute
-from slipway_gateway.portal.progress import STATES, summarise, timeline
+from slipway_gateway.portal.progress import timeline, track, wait_of
+from slipway_gateway.portal.summaries import KINDS, STAGES, STATES, summarise
 from slipway_gateway.routes.dependencies import CallerDependency, CursorQuery, page
 from slipway_gateway.sessions import SessionService
 
@@ -27,11 +28,14 @@ _SETTLED = {Code.SESSION_OVER.type, Code.SESSION_NOT_READY.type}
 """Asked for too late or too early: the session's own page says how it stands."""
 
 
+_WITH_PAGES = {SessionKind.WEBUI, SessionKind.EXTERNAL}
+
+
 def can_open(session: SessionView, caller: Caller) -> bool:
-    """Only whoever launched a session is let into it; a task's session has no pages."""
+    """Only whoever launched a session is let into it, and only some kinds have pages."""
     return (
         session.state is SessionState.RUNNING
-        and session.kind is SessionKind.WEBUI
+        and session.kind in _WITH_PAGES
         and session.user == caller.principal.user
     )
 
@@ -71,6 +75,8 @@ def build(accounts: AccountsClient, session_service: SessionService, pages: Page
             first=cursor is None,
             everything=everything,
             states=STATES,
+            stages=STAGES,
+            kinds=KINDS,
             can_open=can_open,
             can_stop=can_stop,
             live=any(not session.state.over for session in found.items),
@@ -80,6 +86,9 @@ def build(accounts: AccountsClient, session_service: SessionService, pages: Page
     async def session(request: Request, caller: CallerDependency, session_id: UUID) -> Response:
         caller.require("read")
         found = await accounts.session(caller.token, session_id)
+        running = found.state is SessionState.RUNNING
+        using = await use.read(request, session_id) if running else None
+        now = utc_now()
         return pages.render(
             request,
             "session.html",
@@ -88,8 +97,15 @@ def build(accounts: AccountsClient, session_service: SessionService, pages: Page
             section="sessions",
             session=found,
             summary=summarise(found),
-            stages=timeline(found, now=utc_now()),
+            stages=timeline(found, now=now),
+            track=track(found),
+            wait=wait_of(found, now=now),
+            figures=use.figures(using, since=found.running_at, now=now),
+            using=using,
+            use_path=use.path_of(session_id),
             states=STATES,
+            kinds=KINDS,
+            now=now,
             may_open=can_open(found, caller),
             may_stop=can_stop(found),
             key=new_key(),

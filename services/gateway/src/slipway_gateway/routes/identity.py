@@ -1,4 +1,4 @@
-"""Log on and off, keys, users."""
+"""Log on and off, keys, users, and what the account allows."""
 
 from uuid import UUID
 
@@ -7,6 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from slipway_common.contracts.views import (
+    AccountChange,
+    AccountView,
     ApiKeyRequest,
     ApiKeyView,
     LoggedOn,
@@ -67,5 +69,15 @@ def build(accounts: AccountsClient, identities: Identities, cookie: LogOnCookie)
     async def disable_user(user_id: UUID, caller: CallerDependency) -> None:
         caller.require_admin()
         await accounts.disable_user(caller.token, user_id)
+
+    @router.get("/account")
+    async def account(caller: CallerDependency) -> AccountView:
+        caller.require_admin()
+        return await accounts.account(caller.token)
+
+    @router.patch("/account")
+    async def change_account(body: AccountChange, caller: CallerDependency) -> AccountView:
+        caller.require_admin()
+        return await accounts.change_account(caller.token, body)
 
     return router

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from slipway_common.contracts.internal import Instruction, RunnerGrant
+from slipway_common.contracts.internal import Instruction, RunnerGrant, RunnerMemberGrant
 from slipway_common.contracts.views import Progress
 from slipway_gateway.routes.dependencies import MAX_JSON_BYTES
-from slipway_gateway.runners import MAX_WAIT_SECONDS, RunnerService
+from slipway_gateway.runners import MAX_WAIT_SECONDS, Member, RunnerService
 
 
 class StatedProblem(BaseModel):
@@ -30,7 +30,11 @@ def build(runners: RunnerService) -> APIRouter:
     def session(request: Request) -> UUID:
         return runners.session_of(request)
 
+    def member(request: Request) -> Member:
+        return runners.member_of(request)
+
     Session = Annotated[UUID, Depends(session)]  # noqa: N806  # it is a type
+    Waiting = Annotated[Member, Depends(member)]  # noqa: N806  # it is a type
 
     @router.post("/claim", max_body_size=MAX_JSON_BYTES)
     async def claim(
@@ -46,6 +50,16 @@ def build(runners: RunnerService) -> APIRouter:
         slipway_claim: Annotated[UUID, Header()],
     ) -> StreamingResponse:
         content = await runners.package(session_id, slipway_claim, which)
+        return StreamingResponse(content, media_type="application/octet-stream")
+
+    @router.post("/member/claim", max_body_size=MAX_JSON_BYTES)
+    async def claim_as_member(waiting: Waiting, response: Response) -> RunnerMemberGrant:
+        response.headers["Cache-Control"] = "no-store"
+        return await runners.claim_as_member(waiting)
+
+    @router.get("/member/runtime", response_class=StreamingResponse)
+    async def member_runtime(waiting: Waiting) -> StreamingResponse:
+        content = await runners.member_runtime(waiting)
         return StreamingResponse(content, media_type="application/octet-stream")
 
     @router.post("/say", status_code=204, max_body_size=MAX_JSON_BYTES)

@@ -58,6 +58,13 @@ EntryPoint = Annotated[
 ServiceName = Annotated[
     str, spelled(r"[A-Za-z0-9_-]{1,64}", "1 to 64 of the characters A-Z a-z 0-9 _ -")
 ]
+ProfileName = Annotated[
+    str,
+    spelled(
+        r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?",
+        "1 to 32 of the characters a-z 0-9 and - inside of it, such as large",
+    ),
+]
 
 
 class ServiceManifest(Document):
@@ -73,6 +80,8 @@ class AppManifest(Manifest):
     description: Description = ""
     category: Category = "other"
     runtime: Release
+    profile: ProfileName = "standard"
+    """Only its spelling is checked here: which profiles there are, the installation says."""
     entry: EntryPoint
     icon: ArchivePath | None = None
     services: Annotated[tuple[ServiceManifest, ...], Field(max_length=100)] = ()

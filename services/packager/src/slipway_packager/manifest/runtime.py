@@ -51,6 +51,8 @@ class RuntimeManifest(Manifest):
     command: Annotated[tuple[Argument, ...], Field(min_length=1, max_length=64)]
     """What the runner starts; ``{python}`` and ``{runtime}`` are filled in."""
     python_path: Annotated[tuple[ArchivePath, ...], Field(max_length=16)] = ()
+    preload: bool = False
+    """Whether its engine can be started before there is an app for it."""
 
 
 class SignedManifest(Manifest):

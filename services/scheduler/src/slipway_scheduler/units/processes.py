@@ -11,7 +11,7 @@ import resource
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,8 @@ import psutil
 import structlog
 from typing_extensions import override
 
-from slipway_common.contracts.sessions import EndReason, SessionWanted
+from slipway_common.contracts.sessions import EndReason, SessionKind, SessionWanted
+from slipway_common.errors import PermanentError
 from slipway_common.failpoints import failpoint
 from slipway_scheduler.models import Termination, Unit, UnitPhase
 from slipway_scheduler.units.base import Units
@@ -56,10 +57,23 @@ class ProcessUnits(Units):
         self._lifeline = lifeline
         self._task_grace = task_grace
         self._children: dict[UUID, asyncio.subprocess.Process] = {}
+        self._seen: Mapping[UUID, Unit] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     @override
-    async def list(self) -> Mapping[UUID, Unit]:
+    async def refresh(self) -> None:
+        self._seen = self.look()
+
+    @override
+    def find(self, session_id: UUID) -> Unit | None:
+        return self._seen.get(session_id)
+
+    @override
+    def ids(self) -> Collection[UUID]:
+        return self._seen.keys()
+
+    def look(self) -> Mapping[UUID, Unit]:
+        """All units that are there now, asked of the system itself and not of any memory."""
         units: dict[UUID, Unit] = {}
         for folder in self._folder.iterdir():
             try:
@@ -125,6 +139,8 @@ class ProcessUnits(Units):
 
     @override
     async def create(self, wanted: SessionWanted) -> None:
+        if wanted.kind is SessionKind.EXTERNAL:
+            raise PermanentError("a container needs a cluster, and sessions are processes here")
         records = Records(self._folder / str(wanted.session_id))
         if self._observe(wanted.session_id, records) is not None:
             return  # it is there already
@@ -166,6 +182,10 @@ class ProcessUnits(Units):
         if self._lifeline is not None:
             environment[prefix + "LIFELINE"] = str(self._lifeline)
         return environment
+
+    @override
+    async def activate(self, wanted: SessionWanted) -> None:
+        """No process waits for a session: each is started for its own."""
 
     @override
     async def stop(self, session_id: UUID, *, reason: EndReason, message: str) -> None:

@@ -70,6 +70,22 @@
     for (const element of document.querySelectorAll("[data-since]")) {
       element.textContent = duration(Date.now() + ahead - new Date(element.dataset.since));
     }
+    for (const element of document.querySelectorAll("[data-until]")) countDown(element);
+  }
+
+  // What is left of a wait that has an estimate: as a time, or as a bar.
+  function countDown(element) {
+    const now = Date.now() + ahead;
+    const until = new Date(element.dataset.until).getTime();
+    if (element.dataset.from) {
+      const from = new Date(element.dataset.from).getTime();
+      element.value = until > from ? Math.min(Math.max((now - from) / (until - from), 0), 1) : 1;
+      return;
+    }
+    const late = until - now < 1000;
+    element.textContent = late ? element.dataset.late : duration(until - now);
+    const words = late && element.parentElement.dataset.lateWords;
+    if (words) document.getElementById("wait-words").textContent = words;
   }
 
   function settle(root) {

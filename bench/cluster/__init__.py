@@ -1,0 +1,1 @@
+"""Sessions in a cluster, measured: real parts, fake nodes where many are needed, one machine."""

@@ -1,0 +1,1 @@
+"""Container images made on this machine, and in no registry."""
