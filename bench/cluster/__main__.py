@@ -39,7 +39,7 @@ from slipway_local.service import SERVICES
 from slipway_local.stack import PARTS
 from slipway_scheduler.tokens import TokenSigner
 
-PLACING_NODES = 70
+PLACING_NODES = 80
 LARGE_NODES = 20
 
 
@@ -69,17 +69,13 @@ async def _placing(folder: Path) -> Section:
 
 
 async def _nodes(folder: Path) -> Section:
-    async with opened(folder, nodes=Nodes.KWOK) as world:
-        environment = {"POOLS": str(nodes.pools_file(folder))}
-        program = beside(
-            world, "bench.cluster.nodeloop", account=objects.SCHEDULER, environment=environment
-        )
-        async with (
-            program,
-            traffic.listening(world.kafka) as heard,
-            traffic.wishing(world.kafka, resources=nodes.SIZE) as wishes,
-        ):
-            return chapters.nodes(await nodes.measure(world, wishes, heard))
+    environment = nodes.environment(folder)
+    async with (
+        opened(folder, nodes=Nodes.KWOK, environment=environment) as world,
+        traffic.listening(world.kafka) as heard,
+        traffic.wishing(world.kafka, resources=nodes.SIZE) as wishes,
+    ):
+        return chapters.nodes(await nodes.measure(world, wishes, heard))
 
 
 async def _ramp(folder: Path) -> Section:

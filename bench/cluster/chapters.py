@@ -4,7 +4,15 @@ from bench.cluster import ramp as ramps
 from bench.cluster.cold import Starts
 from bench.cluster.figures import milliseconds
 from bench.cluster.nodes import EVERY_SECONDS, Tide
-from bench.cluster.placing import AT_ONCE, PER_SECOND, SECONDS, Outcome, Placed
+from bench.cluster.placing import (
+    AT_ONCE,
+    CALM_PER_SECOND,
+    CALM_SECONDS,
+    PER_SECOND,
+    SECONDS,
+    Outcome,
+    Placed,
+)
 from bench.cluster.ramp import Ramp
 from bench.cluster.table import Row, Section, calls_of, drift_of, spread_of, verdict
 from bench.cluster.warm import Warmth
@@ -21,8 +29,9 @@ def placing(ours: Outcome, peer: Outcome) -> Section:
     section = Section(
         "Creating",
         (
-            f"{AT_ONCE} sessions at once, then {PER_SECOND}/s for {SECONDS} s, none of which ends"
-            " meanwhile, on 70 fake nodes. From the moment at which a session is due until the API"
+            f"{AT_ONCE} sessions at once, then {CALM_PER_SECOND}/s for {CALM_SECONDS} s, then"
+            f" {PER_SECOND}/s for {SECONDS} s, none of which ends meanwhile, on 80 fake nodes."
+            " From the moment at which a session is due until the API"
             " server has received the call that makes its pod, until a node was named, until the"
             " node said that it runs, and until the event `running` was heard. The peer, `create"
             " and poll` (`bench/cluster/baseline.py`), does the same with the library's typed"
@@ -32,6 +41,7 @@ def placing(ours: Outcome, peer: Outcome) -> Section:
     )
     for name, outcome in (("ours", ours), ("peer", peer)):
         section.rows += _placed(f"{AT_ONCE} at once, {name}", outcome.at_once, burst=True)
+        section.rows += _placed(f"{CALM_PER_SECOND}/s, {name}", outcome.calm, burst=False)
         section.rows += _placed(f"{PER_SECOND}/s, {name}", outcome.steady, burst=False)
         ended = outcome.ended
         section.rows.append(
@@ -45,6 +55,7 @@ def placing(ours: Outcome, peer: Outcome) -> Section:
         )
     for what, mine, theirs in (
         (f"{AT_ONCE} at once", ours.at_once, peer.at_once),
+        (f"{CALM_PER_SECOND}/s", ours.calm, peer.calm),
         (f"{PER_SECOND}/s", ours.steady, peer.steady),
     ):
         section.rows.append(

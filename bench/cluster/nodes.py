@@ -19,6 +19,9 @@ POOL = "bench"
 MOST = 50
 SIZE = Resources(memory_mib=2048, cpu_millis=1000, disk_mib=1024)
 ON_ONE_NODE = 4
+BOOT_SECONDS = 5
+IDLE_SECONDS = 10
+SETTLE_SECONDS = 3
 PER_SECOND = 5.0
 ARRIVING_SECONDS = 60.0
 STAY_SECONDS = (20.0, 60.0)
@@ -50,11 +53,19 @@ class Tide:
     violations: list[occupancy.Violation]
 
 
-def pools_file(folder: Path) -> Path:
+def environment(folder: Path) -> dict[str, str]:
+    """What makes the scheduler look after fake machines; all else is as it comes."""
     file = folder / "node-pools.json"
     pool = {"name": POOL, "cpu": ON_ONE_NODE, "memory_mib": 10 * 1024, "maximum": MOST}
     file.write_text(json.dumps([pool]))
-    return file
+    values = {
+        "CLOUD": "kwok",
+        "NODE_POOLS_FILE": str(file),
+        "FAKE_BOOT": f"PT{BOOT_SECONDS}S",
+        "NODE_LIMITS__IDLE_FOR": f"PT{IDLE_SECONDS}S",
+        "NODE_LIMITS__SETTLE": f"PT{SETTLE_SECONDS}S",
+    }
+    return {f"SLIPWAY_SCHEDULER_KUBERNETES__{name}": value for name, value in values.items()}
 
 
 async def measure(world: World, wishes: Wishes, heard: Heard) -> Tide:

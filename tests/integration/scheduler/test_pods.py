@@ -39,6 +39,7 @@ from slipway_scheduler import controller as controller_module
 from slipway_scheduler.kubernetes import labels, observation
 from slipway_scheduler.kubernetes.errors import ApiError
 from slipway_scheduler.units import pods as pods_module
+from slipway_scheduler.warm import pools as pools_module
 from slipway_scheduler.warm.policies import WarmPolicy
 from slipway_scheduler.warm.sizing import Brake
 from support.kubernetes.audit import check_audit_log
@@ -1317,6 +1318,23 @@ async def test_members_that_were_made_without_an_answer_count(room: Place, fake:
 
     await pool_is(room, scheduler, 6)
 
+    assert len(fake.writes("create")) == 6
+
+
+@ON_THE_FAKE
+async def test_members_of_which_nobody_knows_count_until_they_cannot_come_any_more(
+    room: Place, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools_module, "IN_DOUBT_SECONDS", 1.0)
+    keep(room, uuid4(), least=6, most=6)
+    fake.server.faults.plan(LoseRequest(), verb="create", plural="pods", times=2)
+    scheduler = await room.new()
+    await scheduler.mirror()
+
+    await steps(scheduler, 5)
+    assert len(fake.writes("create")) == 4
+
+    await pool_is(room, scheduler, 6)
     assert len(fake.writes("create")) == 6
 
 

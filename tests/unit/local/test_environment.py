@@ -66,7 +66,14 @@ COMMON = {"KAFKA__BOOTSTRAP_SERVERS", "HEALTH__PORT", "LOGS__FORMAT"}
         (
             "scheduler",
             None,
-            {"WORK_FOLDER", "GATEWAY_URL", "RUNNER_SIGNING_KEY_FILE", "LIFELINE", "ADAPTER"},
+            {
+                "WORK_FOLDER",
+                "GATEWAY_URL",
+                "RUNNER_SIGNING_KEY_FILE",
+                "LIFELINE",
+                "ADAPTER",
+                "INSTANCE",
+            },
         ),
         ("another-one", None, set()),
     ],

@@ -130,9 +130,9 @@ async def main(kubeconfig: str, own: str, sessions: str, pool: str, stop_before:
             namespace=own,
             name="slipway-nodes",
             identity=f"process-{os.getpid()}",
-            duration=timedelta(seconds=4),
+            duration=timedelta(seconds=6),
             renew_every=timedelta(seconds=0.5),
-            margin=timedelta(seconds=1),
+            margin=timedelta(seconds=1.5),
             call_limit=timedelta(seconds=2),
         )
         async with asyncio.TaskGroup() as group:
