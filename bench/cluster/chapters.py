@@ -243,6 +243,15 @@ def warm(found: Warmth) -> Section:
         ("→ `running` heard", split.running),
     ):
         section.rows.append(Row(name, spread_of(part)))
+    section.rows.append(
+        Row(
+            "accounts, for a launch's event",
+            f"{1000 * found.handling:.1f} ms on average, one after the other: at most"
+            f" {1 / found.handling:.0f}/s"
+            if found.handling
+            else "nothing was handled",
+        )
+    )
     each = ", ".join(f"{name} {1000 * spent:.2f}" for name, spent in found.cpu_each.items())
     section.rows.append(Row("CPU-ms per launch", each))
     section.rows.append(Row("around it", f"cores: {found.use.shown()}"))

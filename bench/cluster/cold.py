@@ -19,32 +19,15 @@ import asyncpg
 
 from bench.cluster import audit, objects
 from bench.cluster.apps import APP, Tenant
+from bench.cluster.bare import bare_pod
 from bench.cluster.figures import Spread, spread
 from bench.cluster.placing import LOG_SECONDS
 from bench.cluster.sightings import CONTAINER, READY, Sightings
 from bench.cluster.traffic import RUNNING, Heard
 from bench.cluster.world import World
-from slipway_scheduler.kubernetes.manifests import PORT, USER
 
 ROUNDS = 20
 PATIENCE = 90.0
-
-_ANSWER = """
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-HTTPServer(("0.0.0.0", %d), Handler).serve_forever()
-"""
-
-_ROOM = {"cpu": "1", "memory": "2Gi"}
-"""As much as the session beside it has."""
 
 PARTS = (
     ("asked → pod created", "asked", "created"),
@@ -173,7 +156,7 @@ async def _take_turns(
 async def _bare(world: World, sightings: Sightings, name: str) -> tuple[float, Moments]:
     path = f"/api/v1/namespaces/{objects.SESSIONS}/pods"
     asked = time.time()
-    await world.cluster.api.create(path, _bare_pod(name, world.image))
+    await world.cluster.api.create(path, bare_pod(name, image=world.image))
     await sightings.until(name, READY, seconds=PATIENCE)
     await world.cluster.api.delete(f"{path}/{name}?gracePeriodSeconds=1")
     await sightings.until_gone(name, seconds=PATIENCE)
@@ -259,44 +242,3 @@ def _parts(
     return [
         (name, spread(one[later] - one[sooner] for one in moments)) for name, sooner, later in parts
     ]
-
-
-def _bare_pod(name: str, image: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER,
-                "fsGroup": USER,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
-                {
-                    "name": "bare",
-                    "image": image,
-                    "imagePullPolicy": "Never",
-                    "command": ["python", "-c", _ANSWER % PORT],
-                    "resources": {"requests": _ROOM, "limits": _ROOM},
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                    "startupProbe": {
-                        "httpGet": {"path": "/", "port": PORT},
-                        "periodSeconds": 1,
-                        "timeoutSeconds": 25,
-                        "failureThreshold": 60,
-                    },
-                    "volumeMounts": [{"name": "work", "mountPath": "/work"}],
-                }
-            ],
-            "volumes": [{"name": "work", "emptyDir": {}}],
-        },
-    }

@@ -6,6 +6,7 @@ is ours on the way, the real Kafka, database and API server included, and no eng
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from bench.cluster.placing import LOG_SECONDS
 from bench.cluster.traffic import RUNNING, Heard, openly, poisson
 from bench.cluster.usage import Use, used
 from bench.cluster.world import World
+from slipway_common.contracts.registry import LAUNCHES
 
 PER_SECOND = 45.0
 SECONDS = 60.0
@@ -71,6 +73,9 @@ class Warmth:
     warm_times: Spread
     by_window: list[Spread]
     split: Split
+    handling: float
+    """Seconds that accounts took for a launch's event, on average; it handles one at a time."""
+
     cpu_each: dict[str, float]
     """Seconds of each of our services."""
 
@@ -98,6 +103,7 @@ async def measure(
     started = time.time() + 0.5
     moments = poisson(per_second=PER_SECOND, seconds=SECONDS, start=started, seed=SEED)
     turns = iter(range(len(moments)))
+    before = await _handled(world)
     async with _client(world) as http, used(world.pids) as use:
 
         async def launch(due: float) -> Launch | None:
@@ -107,6 +113,7 @@ async def measure(
         launches = [answer for answer in answers if answer is not None]
         await heard.until_told({one.session_id for one in launches}, seconds=PATIENCE)
     await asyncio.sleep(LOG_SECONDS)
+    after = await _handled(world)
     entries = audit.read(world.cluster.audit_log, since=started)
     running = heard.of(RUNNING)
     ran = [one for one in launches if one.session_id in running]
@@ -122,11 +129,28 @@ async def measure(
         warm_times=spread(running[one.session_id] - one.due for one in warm),
         by_window=windows(times),
         split=_split(warm, entries, members, running=running, wanted=wanted.of(WANTED)),
+        handling=(after[0] - before[0]) / max(1.0, after[1] - before[1]),
         cpu_each={
             name: use.cpu[name] / len(moments) for name in ("gateway", "accounts", "scheduler")
         },
         use=use,
     )
+
+
+async def _handled(world: World) -> tuple[float, float]:
+    """For how long accounts has handled events of launches, in seconds, and how many."""
+    url = world.stack.service("accounts").health_address
+    async with aiohttp.ClientSession(url) as http, http.get("/metrics") as answer:
+        text = await answer.text()
+    found = {
+        part: float(value)
+        for part, value in re.findall(
+            rf'^slipway_event_handling_seconds_(sum|count){{topic="{LAUNCHES.name}"}} (\S+)$',
+            text,
+            re.MULTILINE,
+        )
+    }
+    return found.get("sum", 0.0), found.get("count", 0.0)
 
 
 def _client(world: World) -> aiohttp.ClientSession:

@@ -55,7 +55,7 @@ def test_a_launch_in_a_pod_is_seen_step_by_step_with_events_log_and_use(
     page.goto(f"{demo.url}/sessions/{session_id}")
 
     expect(page.locator("#node")).to_have_text("slipway-local")
-    expect(page.locator("#timeline")).to_contain_text("Running")
+    expect(page.locator("#timeline")).to_contain_text("Ready to use")
     expect(page.locator("#use")).to_be_visible()
     expect(page.locator("#use")).to_contain_text(re.compile(r"\d+ (of 1,?024 )?MiB"))
     page.screenshot(path=pictures / "pod-3-session.png", full_page=True)

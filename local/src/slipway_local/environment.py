@@ -133,8 +133,6 @@ def _scheduler(around: Surroundings) -> dict[str, str]:
         "KUBERNETES__KUBECONFIG": str(pods.kubeconfig),
         "KUBERNETES__RUNNER_IMAGE": pods.runner_image,
         "KUBERNETES__IMAGE_PULL_POLICY": pods.pull_policy,
-        # The local node does not account for scratch space.
-        "KUBERNETES__DISK_LIMITS": "false",
     }
 
 

@@ -101,7 +101,7 @@ async def test_a_second_procedure_waits_for_nobody(runner: RunnerProcess) -> Non
 
 
 async def test_the_time_limit_keeps_the_best_result(runner: RunnerProcess) -> None:
-    async with calling(runner, "best", **{"Slipway-Time-Limit": "0.4"}) as answer:
+    async with calling(runner, "best", **{"Time-Limit-Seconds": "0.4"}) as answer:
         last = lines_of(await answer.text())[-1]
 
     assert last["type"] == "result"
@@ -110,7 +110,7 @@ async def test_the_time_limit_keeps_the_best_result(runner: RunnerProcess) -> No
 
 
 async def test_what_gives_no_result_in_its_grace_is_told_so(runner: RunnerProcess) -> None:
-    async with calling(runner, "stubborn", **{"Slipway-Time-Limit": "0.3"}) as answer:
+    async with calling(runner, "stubborn", **{"Time-Limit-Seconds": "0.3"}) as answer:
         last = lines_of(await answer.text())[-1]
 
     assert last["type"] == "failure"
@@ -200,7 +200,7 @@ async def test_an_engine_that_dies_is_told_to_the_caller(runner: RunnerProcess) 
 async def test_a_procedure_that_runs_is_use(session_of, start_runner: StartRunner) -> None:
     async with start_runner(session_of(SessionKind.SOLVE), IDLE_SECONDS=1) as runner:
         await runner.until_ready()
-        async with calling(runner, "best", **{"Slipway-Time-Limit": "2.5"}) as answer:
+        async with calling(runner, "best", **{"Time-Limit-Seconds": "2.5"}) as answer:
             last = lines_of(await answer.text())[-1]
 
         assert last["outcome"] == "interrupted"

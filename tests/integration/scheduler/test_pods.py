@@ -44,7 +44,7 @@ from slipway_scheduler.warm.policies import WarmPolicy
 from slipway_scheduler.warm.sizing import Brake
 from support.kubernetes.audit import check_audit_log
 from support.kubernetes.containers import Course
-from support.kubernetes.faults import LoseAnswer, LoseRequest, Refuse
+from support.kubernetes.faults import LoseAnswer, LoseRequest, Refuse, Slow
 from support.kubernetes.machines import Machines
 from support.kubernetes.server import FakeApiServer
 from support.running_cluster import RunningCluster
@@ -363,6 +363,43 @@ async def test_a_conflict_about_something_else_is_no_reason_to_give_up(
     session = room.mesh.want(wanted())
 
     await room.mesh.until(session, "running")
+
+
+async def test_two_schedulers_that_both_take_a_session_for_theirs_make_one_pod_and_end_it(
+    room: Place, wanted
+) -> None:
+    sessions = [wanted() for _ in range(8)]
+    await room.member(sessions[0], **POLICY)
+    for _ in range(2):
+        await room.scheduler()
+    for session in sessions:
+        room.mesh.want(session)
+
+    units = {session: (await room.mesh.until(session, "running")).unit for session in sessions}
+
+    for session, unit in units.items():
+        assert (await room.site.pod_of(session))["metadata"]["uid"] == unit
+        assert {event.unit for event in room.mesh.of(session, "running")} == {unit}
+    assert len(await room.site.pods()) == 8
+    for session in sessions:
+        room.mesh.stop(session)
+    await all_is_gone(room)
+
+
+@ON_THE_FAKE
+async def test_a_session_that_is_stopped_while_it_is_being_made_does_not_stay(
+    room: Place, fake: Fake, wanted
+) -> None:
+    made = fake.server.faults.plan(Slow(0.7), verb="create", plural="secrets", user="scheduler-1")
+    await room.scheduler()
+    session = room.mesh.want(wanted())
+    await made.has_been_met()
+
+    room.mesh.stop(session)
+
+    await room.mesh.until(session, "ended")
+    await pods_are(room, 0)
+    assert len(room.mesh.ends(session)) == 1
 
 
 async def test_a_pod_of_somebody_else_that_has_the_name_keeps_the_session_out(

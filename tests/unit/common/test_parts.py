@@ -133,6 +133,9 @@ class TestHealth:
     async def bad(self) -> None:
         raise TransientError("away")
 
+    async def no(self) -> bool:
+        return False
+
     async def hangs(self) -> None:
         await asyncio.Event().wait()
 
@@ -142,6 +145,11 @@ class TestHealth:
         assert client.get("/readyz").json() == {"ready": True, "problems": {}}
         assert client.get("/livez").status_code == 200
         assert "slipway_outbox_backlog" in client.get("/metrics").text
+
+    async def test_a_check_that_answers_no_fails(self) -> None:
+        found = await Health({"kafka": self.no}).problems()
+
+        assert found == {"kafka": "TransientError: no answer"}
 
     def test_a_check_that_fails_is_named_and_the_process_stays_alive(self) -> None:
         client = TestClient(build_app(Health({"postgres": self.good, "kafka": self.bad})))

@@ -10,7 +10,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from slipway_common.errors import TransientError
+
 Check = Callable[[], Awaitable[object]]
+"""Fails by raising, or by returning False as brokers do."""
 
 CHECK_TIMEOUT = timedelta(seconds=2)
 """Shorter than the probes of Kubernetes wait, so that a probe learns which check hangs."""
@@ -43,7 +46,8 @@ class Health:
     @staticmethod
     async def _run(check: Check) -> None:
         async with asyncio.timeout(CHECK_TIMEOUT.total_seconds()):
-            await check()
+            if await check() is False:
+                raise TransientError("no answer")
 
 
 def build_app(health: Health) -> Starlette:

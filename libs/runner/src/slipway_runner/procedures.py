@@ -24,7 +24,7 @@ from slipway_runner.front import Room
 from slipway_runner.log import SessionLog
 from slipway_runner.run import GIVE_UP_SECONDS, Call, Run, is_last, stated
 
-LIMIT_HEADER = "Slipway-Time-Limit"
+LIMIT_HEADER = "Time-Limit-Seconds"
 DEFAULT_LIMIT_SECONDS = 3600.0
 MAX_BODY_BYTES = 64 * 1024 * 1024
 STALLED_SECONDS = 30.0

@@ -147,9 +147,12 @@ class Controller:
         """One session that cannot be acted on holds up no other."""
         if not self._wanted.owns(session_id):
             return  # what seems unwanted now may only not have been read yet
+        await self._try(session_id, self._take_next_step(session_id))
+
+    async def _take_next_step(self, session_id: UUID) -> None:
         wanted, unit = self._wanted.find(session_id), self._units.find(session_id)
         if wanted is None and unit is None:
-            await self._try(session_id, self._confirm(session_id))
+            await self._confirm(session_id)
             return
         action = decide(
             wanted,
@@ -160,12 +163,12 @@ class Controller:
         )
         if action is None:
             return
-        if await self._try(session_id, self._carry_out(action, wanted)):
-            self._done[type(action).__name__] += 1
-            if isinstance(action, Conclude | Activate | Announce):
-                self._queue.add(session_id)  # the next thing may be due at once
+        await self._carry_out(action, wanted)
+        self._done[type(action).__name__] += 1
+        if isinstance(action, Conclude | Activate | Announce):
+            self._queue.add(session_id)  # the next thing may be due at once
 
-    async def _try(self, session_id: UUID, doing: Awaitable[None]) -> bool:
+    async def _try(self, session_id: UUID, doing: Awaitable[None]) -> None:
         try:
             await doing
         except Exception as error:
@@ -184,9 +187,8 @@ class Controller:
             metrics.session_action_failures.inc()
             self._queue.add_after(session_id, delay * random.uniform(0.5, 1))  # noqa: S311
             self._done["Failed"] += 1
-            return False
+            return
         self._failures.pop(session_id, None)
-        return True
 
     async def _carry_out(self, action: Action, wanted: SessionWanted | None) -> None:
         match action:

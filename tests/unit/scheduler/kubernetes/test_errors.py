@@ -74,10 +74,10 @@ MODIFIED = "the object has been modified; please apply your changes to the lates
         (403, "Forbidden", ('pods "a" is forbidden: violates PodSecurity "restricted:latest": host '
          "namespaces (hostNetwork=true)"), {}, RefusedError),
         (403, "Forbidden", ('pods is forbidden: User "scheduler" cannot create resource "pods" in '
-         'API group "" in the namespace "t"'), {}, RefusedError),
+         'API group "" in the namespace "t"'), {}, UnavailableError),
         (403, "Forbidden", ('pods "a" is forbidden: unable to create new content in namespace term '
          "because it is being terminated"), {}, RefusedError),
-        (401, "Unauthorized", "Unauthorized", {}, RefusedError),
+        (401, "Unauthorized", "Unauthorized", {}, UnavailableError),
         (400, "BadRequest", "unable to parse requirement: found '=', expected: identifier",
          {}, RefusedError),
         (415, "UnsupportedMediaType", "415: Unsupported Media Type", {}, RefusedError),

@@ -79,7 +79,7 @@ async def played() -> AsyncIterator[Played]:
 
 
 @dataclass
-class Any:
+class Some:
     """A pool of some service, and how to let its work go on."""
 
     pools: AksPools
@@ -102,16 +102,16 @@ class Any:
 
 
 @pytest.fixture(params=SERVICES)
-async def some(request, played) -> AsyncIterator[Any]:
+async def some(request, played) -> AsyncIterator[Some]:
     if request.param == "played":
         played.service.add("work", count=1)
-        yield Any(played.pools, "work", played)
+        yield Some(played.pools, "work", played)
         return
     assert REAL is not None
     subscription, group, cluster, pool = REAL.split("/")
     settings = AksSettings(subscription=subscription, resource_group=group, cluster=cluster)
     async with AsyncExitStack() as stack:
-        yield Any(await AksPools.open(settings, stack), pool, None)
+        yield Some(await AksPools.open(settings, stack), pool, None)
 
 
 @pytest.mark.timeout(3600)

@@ -5,6 +5,7 @@ counts as owned once its end has been reached; before one goes, whoever works on
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -24,6 +25,9 @@ from slipway_common.settings import KafkaSettings
 logger = structlog.get_logger(__name__)
 
 SESSION_TIMEOUT_MS = 6_000
+LONGEST_GAP_SECONDS = SESSION_TIMEOUT_MS / 1000 * 0.6
+"""Between two looks at the topic. After a longer one we may be out of the group without knowing."""
+
 HAND_OVER_SECONDS = 10.0
 """How long work under way may take to finish before its partition goes to another reader."""
 
@@ -70,11 +74,17 @@ class SharedTable:
         """Of partitions that are still being read; None: it is not known yet how far."""
         self._owned: frozenset[int] = frozenset()
         self._partitions = topic.partitions
+        self._looked_at = time.monotonic()
         self.joined = asyncio.Event()
         """Set while we are a member of the group and have read all that we were given."""
 
     def owns(self, key: str) -> bool:
-        return partition_of(key, self._partitions) in self._owned
+        """A process that was paused owns nothing until it is a member of the group again."""
+        return not self._was_paused and partition_of(key, self._partitions) in self._owned
+
+    @property
+    def _was_paused(self) -> bool:
+        return time.monotonic() - self._looked_at > LONGEST_GAP_SECONDS
 
     def find(self, key: str) -> Event | None:
         return self._rows.get(partition_of(key, self._partitions), {}).get(key)
@@ -108,13 +118,16 @@ class SharedTable:
         await consumer.start()
         try:
             consumer.subscribe([self._topic.name], listener=_Listener(self, consumer))
-            while True:
+            self._looked_at = time.monotonic()
+            while not self._was_paused:
+                self._looked_at = time.monotonic()
                 batches = await consumer.getmany(timeout_ms=500, max_records=1000)
                 for records in batches.values():
                     for record in records:
                         self._apply(record)
                 if self._ends:
                     await self._check_reached(consumer)
+            logger.warning("was paused, and joins anew", topic=self._topic.name)
         finally:
             await self.lose()
             await consumer.stop()

@@ -125,6 +125,8 @@ class ControlPlane:
             f"--service-account-private-key-file={self.certificates.accounts.key}",
             f"--root-ca-file={self.certificates.authority}",
             "--use-service-account-credentials=true",
+            # It would make a folder of the system's for plugins that nobody has.
+            f"--flex-volume-plugin-dir={self.configuration / 'volume-plugins'}",
             f"--node-monitor-period={NODE_LOOK_SECONDS}s",
             f"--node-monitor-grace-period={NODE_GRACE_SECONDS}s",
             f"--kube-api-qps={CONTROLLER_QPS}",

@@ -75,6 +75,12 @@ def error_of(status: int, body: bytes, *, retry_after: str | None = None) -> Api
             return ThrottledError(message, retry_after=_seconds(found, retry_after))
         case 403 if "exceeded quota" in message:
             return QuotaError(message, status=status, reason=reason)
+        case 401:
+            # Our own log-on is at fault, and no session for it.
+            return UnavailableError(message, status=status, reason=reason)
+        case 403 if "is forbidden: User " in message:
+            # A right is missing, which somebody can give.
+            return UnavailableError(message, status=status, reason=reason)
         case 422 if reason == "Invalid" and "the server rejected our request" in message:
             # A JSON patch whose test did not hold is told in this way.
             return ConflictError(message, status=status, reason=reason)

@@ -15,7 +15,7 @@ from slipway_common.contracts.internal import Activation
 from slipway_common.crypto import activation
 from slipway_common.errors import PermanentError, TransientError
 
-CALL_SECONDS: Final = 5.0
+CALL_SECONDS: Final = 2.0
 WAIT_SECONDS: Final = 20
 LARGEST_ANSWER: Final = 1024
 _PATH: Final = "/_slipway"

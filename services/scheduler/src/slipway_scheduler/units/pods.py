@@ -7,7 +7,6 @@ until its end was told.
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from typing_extensions import override
 from slipway_common.contracts.base import utc_now
 from slipway_common.contracts.internal import Activation
 from slipway_common.contracts.sessions import EndReason, SessionKind, SessionStage, SessionWanted
-from slipway_common.errors import PermanentError, TransientError
+from slipway_common.errors import PermanentError, SlipwayError, TransientError
 from slipway_common.failpoints import failpoint
 from slipway_scheduler.kubernetes import labels, manifests
 from slipway_scheduler.kubernetes.api import KubernetesApi, Resource
@@ -33,21 +32,20 @@ from slipway_scheduler.kubernetes.errors import (
 )
 from slipway_scheduler.kubernetes.limits import Rank
 from slipway_scheduler.kubernetes.manifests import Template
-from slipway_scheduler.kubernetes.objects import Meta, Metadata, Node, Pod
+from slipway_scheduler.kubernetes.objects import Metadata, Node, Pod
 from slipway_scheduler.kubernetes.observation import address_of, observe, session_of
 from slipway_scheduler.kubernetes.reflector import Reflector
 from slipway_scheduler.models import Termination, Unit, UnitPhase
 from slipway_scheduler.units.activation import Activations, StrangerError
 from slipway_scheduler.units.base import NoPlaceError, Units
+from slipway_scheduler.units.claims import Reference, claim_patch, could_be_claimed, reference_of
+from slipway_scheduler.units.ends import PodEnds
 from slipway_scheduler.warm.members import FreeMembers, Member, PoolKey
 
 logger = structlog.get_logger(__name__)
 
 EXPECTED_SECONDS = 30.0
 """How long a pod that we made is believed in, by a mirror that hears of others and not of it."""
-
-_SURE = frozenset({EndReason.STOPPED, EndReason.TIME_LIMIT})
-"""Reasons to end a pod that do not depend on what we last saw of it."""
 
 OnPod = Callable[[Pod | None, Pod | None], None]
 
@@ -56,7 +54,15 @@ Estimate = Callable[[str | None, datetime], datetime | None]
 
 _METADATA = msgspec.json.Decoder(Metadata)
 _POD = msgspec.json.Decoder(Pod)
-_NODE = msgspec.json.Decoder(Node)
+
+
+@dataclass(frozen=True, slots=True)
+class _WellSeen:
+    """A session that answers, on a node that does: time alone changes nothing about it."""
+
+    pod: Pod
+    node: Node
+    unit: Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +71,6 @@ class _Expected:
 
     pod: Pod
     until: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    """The pod that a session's secret names, and the secret that does."""
-
-    secret_uid: str
-    secret_version: str
-    pod: str
-    pod_uid: str | None
-    """None of a pod that is made for the session under the session's own name."""
 
 
 class PodUnits(Units):
@@ -101,12 +96,14 @@ class PodUnits(Units):
         self._look_at = look_at
         self._estimate = estimate
         self._give_up_after = give_up_after
+        self._ends = PodEnds(api, namespace=template.namespace)
         self._pods_of: dict[UUID, set[str]] = {}
         self._expected: dict[UUID, _Expected] = {}
         self._faults: dict[str, Termination] = {}
         self._seen_claimed: dict[str, datetime] = {}
         """When we first saw a member as a session: its time to answer counts from then."""
 
+        self._well_seen: dict[str, _WellSeen] = {}
         self._forgotten: set[str] = set()
         """Pods by uid that the mirror still shows."""
 
@@ -115,8 +112,7 @@ class PodUnits(Units):
         self.pods = Reflector(
             api.watches, self._pods, Pod, selector=labels.ROLE, on_change=self._on_pod
         )
-        self._nodes = Resource("v1", "nodes")
-        self.nodes = Reflector(api.watches, self._nodes, Node, on_change=self._on_node)
+        self.nodes = Reflector(api.watches, Resource("v1", "nodes"), Node, on_change=self._on_node)
 
     def follow_with(self, on_change: OnPod) -> None:
         """Let somebody else hear of the same changes of pods."""
@@ -151,12 +147,23 @@ class PodUnits(Units):
         return expected.pod
 
     def _observe(self, pod: Pod) -> Unit | None:
+        uid = pod.metadata.uid
+        node = self.nodes.objects.get(pod.spec.node_name or "")
+        well = self._well_seen.get(uid)
+        if well is not None and well.pod is pod and well.node is node:
+            return well.unit
+        unit = self._look_closely(pod, node)
+        if unit is not None and node is not None and _is_well(unit, node):
+            self._well_seen[uid] = _WellSeen(pod, node, unit)
+        return unit
+
+    def _look_closely(self, pod: Pod, node: Node | None) -> Unit | None:
         now = utc_now()
         uid = pod.metadata.uid
         claimed = labels.REVISION in pod.metadata.annotations
         unit = observe(
             pod,
-            self.nodes.objects.get(pod.spec.node_name or ""),
+            node,
             now=now,
             node_lost_after=self._template.node_lost_after,
             activated=not claimed or self._activations.answers(uid),
@@ -208,7 +215,7 @@ class PodUnits(Units):
             if member is not None and not used:
                 self._members.give_back(member, pool=pool)
 
-    async def _commit(self, wanted: SessionWanted, member: Member | None) -> _Reference:
+    async def _commit(self, wanted: SessionWanted, member: Member | None) -> Reference:
         """Name the session's pod once and for all; what somebody named before counts."""
         name = manifests.unit_name(wanted.session_id)
         unit = name if member is None else f"{member.name}/{member.uid}"
@@ -222,7 +229,7 @@ class PodUnits(Units):
             made = await self._committed(name)
         except QuotaError as error:
             raise NoPlaceError("The place for sessions is full") from error
-        return _reference(_METADATA.decode(made).metadata)
+        return reference_of(_METADATA.decode(made).metadata)
 
     async def _committed(self, name: str) -> bytes:
         try:
@@ -231,7 +238,7 @@ class PodUnits(Units):
             # It was in the way of something else, such as the count of a quota.
             raise TransientError(f"{name} was neither made nor there") from error
 
-    async def _commit_to_own_pod(self, wanted: SessionWanted, reference: _Reference) -> _Reference:
+    async def _commit_to_own_pod(self, wanted: SessionWanted, reference: Reference) -> Reference:
         """The member that was named is not to be had: name the session's own pod instead."""
         name = manifests.unit_name(wanted.session_id)
         changed = await self._api.merge(
@@ -246,15 +253,15 @@ class PodUnits(Units):
             },
             rank=Rank.SESSION,
         )
-        return _reference(_METADATA.decode(changed).metadata)
+        return reference_of(_METADATA.decode(changed).metadata)
 
-    async def _claim(self, wanted: SessionWanted, reference: _Reference) -> bool:
+    async def _claim(self, wanted: SessionWanted, reference: Reference) -> bool:
         """Make the member the session's. False, by the server's own word, if it never can be."""
         try:
             claimed = await self._api.patch(
                 self._pods,
                 reference.pod,
-                _claim_patch(wanted, reference, self.pods.objects.get(reference.pod)),
+                claim_patch(wanted, reference, self.pods.objects.get(reference.pod)),
                 rank=Rank.SESSION,
             )
         except (ConflictError, NotFoundError, RefusedError):
@@ -262,7 +269,7 @@ class PodUnits(Units):
             if pod is None or pod.metadata.uid != reference.pod_uid:
                 return False
             if session_of(pod) != wanted.session_id:
-                if _could_be_claimed(pod):
+                if could_be_claimed(pod):
                     raise  # it was something else, and somebody may still claim it
                 return False
         else:
@@ -270,11 +277,11 @@ class PodUnits(Units):
         failpoint("scheduler.after-start")
         self._expect(wanted, pod)
         # Only to save time: a member that hears nothing now is told at the next look.
-        with suppress(Exception):
+        with suppress(SlipwayError):
             await self._activate(pod, wanted)
         return True
 
-    async def _create_pod(self, wanted: SessionWanted, reference: _Reference, *, pool: str) -> None:
+    async def _create_pod(self, wanted: SessionWanted, reference: Reference, *, pool: str) -> None:
         body = manifests.session_pod(
             wanted, self._template, secret_uid=reference.secret_uid, pool=pool
         )
@@ -337,84 +344,26 @@ class PodUnits(Units):
     @override
     async def stop(self, session_id: UUID, *, reason: EndReason, message: str) -> None:
         pod = self._pod_of(session_id)
-        if pod is None or pod.terminating:
-            return
-        if reason is EndReason.NODE_LOST:
-            await self._check_that_node_is_lost(pod)
-        if reason is not EndReason.STOPPED:
-            await self._note_ending(pod, reason=reason, message=message)
-        with suppress(NotFoundError, ConflictError):  # gone already, or another one's by now
-            await self._api.delete(
-                self._pods, pod.metadata.name, uid=pod.metadata.uid, rank=Rank.END
-            )
-
-    async def _note_ending(self, pod: Pod, *, reason: EndReason, message: str) -> None:
-        """ConflictError if it is not any more what it was when it was judged."""
-        meant = {"uid": pod.metadata.uid}
-        if reason not in _SURE:
-            meant["resourceVersion"] = pod.metadata.resource_version
-        note = json.dumps({"reason": reason, "message": message})
-        with suppress(NotFoundError):
-            await self._api.merge(
-                self._pods,
-                pod.metadata.name,
-                {"metadata": {**meant, "annotations": {labels.ENDING: note}}},
-                rank=Rank.END,
-            )
-
-    async def _check_that_node_is_lost(self, pod: Pod) -> None:
-        """A mirror that hears nothing must not end sessions on a node that has come back."""
-        name = pod.spec.node_name
-        assert name is not None
-        with suppress(NotFoundError):
-            node = _NODE.decode(await self._api.get(self._nodes, name))
-            if node.status.ready:
-                raise TransientError(f"node {name} answers again")
+        if pod is not None and not pod.terminating:
+            await self._ends.ask(pod, reason=reason, message=message)
 
     @override
     async def kill(self, session_id: UUID) -> None:
         pod = self._pod_of(session_id)
         if pod is not None:
-            await self._delete_now(pod)
+            await self._ends.force(pod)
 
     @override
     async def forget(self, session_id: UUID) -> None:
         pod = self._pod_of(session_id)
         if pod is None:
             return
-        await self._delete_now(pod)
-        await self._let_go(pod)
-        for owner in pod.metadata.owner_references:
-            with suppress(NotFoundError, ConflictError):
-                await self._api.delete(self._secrets, owner.name, uid=owner.uid, rank=Rank.END)
+        await self._ends.remove(pod)
         expected = self._expected.pop(session_id, None)
         if expected is not None or pod.metadata.name in self._pods_of.get(session_id, ()):
             # It may be shown for a while, or for ever by somebody else's finalizer.
             self._forgotten.add(pod.metadata.uid)
             self._leave(session_id, pod)
-
-    async def _let_go(self, pod: Pod) -> None:
-        """Take our finalizer away, and nobody else's."""
-        if labels.FINALIZER not in pod.metadata.finalizers:
-            return
-        place = f"/metadata/finalizers/{pod.metadata.finalizers.index(labels.FINALIZER)}"
-        with suppress(NotFoundError):
-            await self._api.patch(
-                self._pods,
-                pod.metadata.name,
-                [
-                    {"op": "test", "path": "/metadata/uid", "value": pod.metadata.uid},
-                    {"op": "test", "path": place, "value": labels.FINALIZER},
-                    {"op": "remove", "path": place},
-                ],
-                rank=Rank.END,
-            )
-
-    async def _delete_now(self, pod: Pod) -> None:
-        with suppress(NotFoundError, ConflictError):
-            await self._api.delete(
-                self._pods, pod.metadata.name, uid=pod.metadata.uid, rank=Rank.END, grace_seconds=0
-            )
 
     def _on_pod(self, before: Pod | None, after: Pod | None) -> None:
         for follower in self._followers:
@@ -442,6 +391,7 @@ class PodUnits(Units):
         self._activations.forget(uid)
         self._faults.pop(uid, None)
         self._seen_claimed.pop(uid, None)
+        self._well_seen.pop(uid, None)
         self._forgotten.discard(uid)
 
     def _on_node(self, before: Node | None, after: Node | None) -> None:
@@ -466,57 +416,9 @@ def _can_be_warm(wanted: SessionWanted) -> bool:
     return wanted.kind is not SessionKind.EXTERNAL
 
 
+def _is_well(unit: Unit, node: Node) -> bool:
+    return unit.phase is UnitPhase.READY and unit.fault is None and node.not_ready_since() is None
+
+
 def _node_pool(pod: Pod) -> str | None:
     return pod.spec.node_selector.get(labels.prefixed("pool"))
-
-
-def _reference(secret: Meta) -> _Reference:
-    name, _, uid = secret.annotations[labels.UNIT].partition("/")
-    return _Reference(secret.uid, secret.resource_version, name, uid or None)
-
-
-def _could_be_claimed(pod: Pod) -> bool:
-    return pod.metadata.labels.get(labels.ROLE) == labels.MEMBER_ROLE and not pod.terminating
-
-
-def _claim_patch(
-    wanted: SessionWanted, reference: _Reference, seen: Pod | None
-) -> list[dict[str, object]]:
-    """Holds only for this very pod, and only while it is nobody's session.
-
-    ``seen``: the member as the mirror has it; its start is where its time limit counts from.
-    """
-    role = _pointer("metadata", "labels", labels.ROLE)
-    changes: list[dict[str, object]] = [
-        {"op": "test", "path": "/metadata/uid", "value": reference.pod_uid},
-        {"op": "test", "path": "/metadata/deletionTimestamp", "value": None},
-        {"op": "test", "path": role, "value": labels.MEMBER_ROLE},
-        {"op": "replace", "path": role, "value": labels.SESSION_ROLE},
-        {"op": "add", "path": "/metadata/finalizers", "value": [labels.FINALIZER]},
-        {
-            "op": "add",
-            "path": "/metadata/ownerReferences/-",
-            "value": {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "name": manifests.unit_name(wanted.session_id),
-                "uid": reference.secret_uid,
-            },
-        },
-    ]
-    if seen is not None and seen.status.start_time is not None:
-        since = (utc_now() - seen.status.start_time).total_seconds()
-        limit = manifests.deadline_seconds(wanted, after=since)
-        changes.append({"op": "add", "path": "/spec/activeDeadlineSeconds", "value": limit})
-    for name, value in manifests.session_labels(wanted).items():
-        changes.append({"op": "add", "path": _pointer("metadata", "labels", name), "value": value})
-    for name, value in manifests.session_annotations().items():
-        changes.append(
-            {"op": "add", "path": _pointer("metadata", "annotations", name), "value": value}
-        )
-    return changes
-
-
-def _pointer(*parts: str) -> str:
-    """A JSON pointer: a slash inside a name is written ``~1``."""
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
