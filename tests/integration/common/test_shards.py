@@ -1,6 +1,7 @@
 """A compacted topic that several readers share: each row is somebody's, and never two readers'."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from uuid import uuid4
@@ -13,7 +14,12 @@ from typing_extensions import override
 from integration.common.test_topics import bury, send, wanted
 from slipway_common.contracts.base import Event
 from slipway_common.contracts.registry import SESSIONS_WANTED, Topic
-from slipway_common.kafka.shards import Follower, SharedTable, partition_of
+from slipway_common.kafka.shards import (
+    LONGEST_GAP_SECONDS,
+    Follower,
+    SharedTable,
+    partition_of,
+)
 from slipway_common.settings import KafkaSettings
 from support.waiting import eventually
 
@@ -165,3 +171,17 @@ async def test_a_successor_of_the_same_name_is_let_in_at_once(
     successor = join("a")
 
     await eventually(lambda: successor.holds(keys), seconds=4, what="all rows for the successor")
+
+
+async def test_a_reader_that_was_paused_owns_nothing_until_it_has_joined_anew(
+    join, producer: AIOKafkaProducer, topic: Topic
+) -> None:
+    keys = {await send(producer, topic, wanted()) for _ in range(10)}
+    reader = join("a")
+    await eventually(lambda: reader.holds(keys), what="all rows")
+
+    # As SIGSTOP does it: nothing in this process runs, while Kafka goes on counting.
+    time.sleep(LONGEST_GAP_SECONDS + 0.5)  # noqa: ASYNC251  # that it blocks is the point
+
+    assert not any(map(reader.table.owns, keys))
+    await eventually(lambda: reader.holds(keys), what="all rows again")
