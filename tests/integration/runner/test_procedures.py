@@ -80,7 +80,7 @@ async def test_a_stranger_calls_nothing(runner: RunnerProcess) -> None:
 
 async def test_a_limit_that_is_no_time_is_refused(runner: RunnerProcess) -> None:
     for limit in ("soon", "0", "-1", "nan", "inf", ""):
-        status, body = await runner.post("/procedures/echo", Slipway_Time_Limit=limit)
+        status, body = await runner.post("/procedures/echo", Time_Limit_Seconds=limit)
 
         assert status == 422, limit
         assert json.loads(body)["type"] == "urn:slipway:problem:invalid-request"
@@ -120,7 +120,7 @@ async def test_what_gives_no_result_in_its_grace_is_told_so(runner: RunnerProces
 
 
 async def test_what_hears_nothing_goes_down_with_its_session(runner: RunnerProcess) -> None:
-    status, body = await runner.post("/procedures/deaf", Slipway_Time_Limit="0.2")
+    status, body = await runner.post("/procedures/deaf", Time_Limit_Seconds="0.2")
     ending = await runner.until_gone()
 
     last = lines_of(body)[-1]
