@@ -18,7 +18,7 @@ PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 PROFILES = {
     "standard": {"memory_mib": 1024, "cpu_millis": 200},
     "tight": {"memory_mib": 400, "cpu_millis": 200},
-    "huge": {"memory_mib": 1024, "cpu_millis": 64_000},
+    "huge": {"memory_mib": 1024, "cpu_millis": 16_000},
 }
 WARM = [{"release": "1.0", "least": 1, "most": 2, "profile": PROFILES["standard"]}]
 

@@ -41,7 +41,7 @@ async def place(tmp_path: Path, repository: Path) -> AsyncIterator[Place]:
         cluster = Cluster(tmp_path / "cluster", nodes="kwok", fresh=True)
         await cluster.start()
         stack.push_async_callback(cluster.stop)
-        await cluster.add_fake_nodes(4, cpu="64", memory="256Gi", pods=250)
+        await cluster.add_fake_nodes(4, pool="default", cpu="64", memory="256Gi", pods=250)
         await prepare(cluster, repository / "k8s" / "base")
         mesh = Mesh(parts.kafka_bootstrap)
         await mesh.open(stack)
