@@ -4,12 +4,10 @@ It runs in the process that makes it, and ends with that process. Several can
 run at once, each in a state folder of its own.
 """
 
-import asyncio
 import os
 import shlex
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from slipway_local import azurite, kafka
 from slipway_local.azurite import Azurite
@@ -27,6 +25,7 @@ from slipway_local.secrets import Secrets
 from slipway_local.service import SERVICES, Service, ServiceDefinition
 from slipway_local.settings import Settings, read_settings
 from slipway_local.state import LIFELINE_NAME, Remembered, State
+from slipway_local.together import together
 from slipway_local.tools import Tool
 
 PARTS = ("postgres", "kafka", "azurite")
@@ -276,24 +275,11 @@ class Stack:
     async def _start_all(self) -> None:
         if self._lifeline is not None:
             await self._lifeline.open()
-        await self._together([self.revive(name) for name in self._part_names])
+        await together([self.revive(name) for name in self._part_names])
         if "azurite" in self._part_names:
             write_atomically(self.secrets.blob_connection, self.blob_connection)
         # Together, because one may only get ready when it hears from another.
-        await self._together([self.revive(definition.name) for definition in self._definitions])
-
-    async def _together(self, starts: Sequence[Coroutine[Any, Any, None]]) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for start in starts:
-                    group.create_task(start)
-        except BaseExceptionGroup as errors:
-            first: BaseException = errors
-            while isinstance(first, BaseExceptionGroup):
-                first = first.exceptions[0]
-            if isinstance(first, LocalError):
-                raise first from None
-            raise
+        await together([self.revive(definition.name) for definition in self._definitions])
 
     def _assemble(self, remembered: Remembered) -> None:
         """Choose ports, make secrets, and build every part around them."""

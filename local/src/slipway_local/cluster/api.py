@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import aiohttp
 
-from slipway_local.cluster.together import together
 from slipway_local.errors import LocalError
+from slipway_local.together import together
 
 CALL_SECONDS = 20.0
 AT_ONCE = 20

@@ -28,7 +28,6 @@ from slipway_local.cluster.outside import VARIABLE, Outside
 from slipway_local.cluster.probes import wait_for_namespace
 from slipway_local.cluster.state import ClusterState
 from slipway_local.cluster.surroundings import Surroundings
-from slipway_local.cluster.together import together
 from slipway_local.errors import BusyError, LocalError
 from slipway_local.files import try_lock
 from slipway_local.part import Part, PartState, Report, silent
@@ -36,6 +35,7 @@ from slipway_local.ports import LOOPBACK, Ports
 from slipway_local.processes import become_subreaper, remove_leftovers
 from slipway_local.settings import Settings, read_settings
 from slipway_local.state import Remembered
+from slipway_local.together import together
 from slipway_local.tools import Tool, require_all
 
 TOKEN_LIFETIME = timedelta(days=1)
