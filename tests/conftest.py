@@ -5,6 +5,7 @@ skipped: what cannot be started fails the test that needs it.
 """
 
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -25,6 +26,12 @@ from support.waiting import eventually
 
 CONTAINERS = "SLIPWAY_TEST_CONTAINERS"
 """Set to 1 to take Kafka, PostgreSQL and Azurite from container images instead."""
+
+
+# A shell that runs us in the background lets us ignore what Ctrl-C sends, and our children too,
+# whose answer to it is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

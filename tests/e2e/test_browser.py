@@ -131,7 +131,7 @@ def test_a_wait_for_a_node_counts_down_and_promises_nothing_once_it_is_late(
     log_on(page, demo)
 
     page.goto(f"{demo.url}/sessions/{session_id}")
-    expect(page.locator("#headline")).to_have_text("Waiting for a node")
+    expect(page.locator("#headline")).to_have_text("Waiting for a machine")
     left = page.locator("#wait-left")
     expect(left).to_have_text(re.compile(r"1 min \d\d s"))
     seen = {left.inner_text()}

@@ -20,6 +20,7 @@ from slipway_common.contracts.views import LaunchRequest, SessionState
 
 ACTIVE = {"starting", "running", "stopping"}
 OVER = {"ended", "failed", "refused"}
+SWEEP = {"requested_lifetime": timedelta(minutes=2), "forget_after": timedelta(days=8)}
 
 
 async def highest_use(world: World) -> int:
@@ -131,6 +132,44 @@ class TestLaunch:
         view = await world.sessions.view(ada, session_id)
         assert (view.state, view.reason) == (SessionState.FAILED, EndReason.LOST)
         assert await world.told(SESSIONS_WANTED) == []
+
+    async def test_a_start_that_no_scheduler_has_begun_says_so_until_one_does(
+        self, world: World
+    ) -> None:
+        ada = await world.account()
+        await world.publish_all(ada)
+        session_id = await world.launch(ada)
+        await world.sessions.sweep(**SWEEP)
+        assert (await world.sessions.view(ada, session_id)).message == "Starting"
+
+        await world.fetch("UPDATE sessions SET admitted_at = now() - interval '1 minute'")
+        await world.sessions.sweep(**SWEEP)
+        assert "No scheduler has answered" in (await world.sessions.view(ada, session_id)).message
+
+        await world.sessions.on_starting(
+            SessionStarting(account_id=ada.account_id, session_id=session_id)
+        )
+        await world.sessions.sweep(**SWEEP)
+        assert (await world.sessions.view(ada, session_id)).message == "Starting the session"
+
+    async def test_it_is_known_where_one_runs_that_nobody_saw_being_placed(
+        self, world: World
+    ) -> None:
+        ada = await world.account()
+        await world.publish_all(ada)
+        session_id = await world.launch(ada)
+
+        await world.sessions.on_running(
+            SessionRunning(
+                account_id=ada.account_id,
+                session_id=session_id,
+                address="10.0.0.1:8080",
+                unit="1",
+                node="node-1",
+            )
+        )
+
+        assert (await world.sessions.view(ada, session_id)).node == "node-1"
 
 
 class TestLimit:

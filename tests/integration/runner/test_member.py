@@ -200,7 +200,7 @@ async def test_a_session_that_has_its_runner_already_is_given_up(
 
         ending = await runner.until_gone()
 
-    assert ending["reason"] == "app-failed"
+    assert ending["reason"] == "lost"
 
 
 @pytest.mark.parametrize("preload", [True, False])
@@ -241,7 +241,7 @@ async def test_a_member_whose_token_counts_no_more_ends(
     starting = start_member()
     home.members.clear()
     async with starting as runner:
-        assert (await runner.until_gone())["reason"] == "app-failed"
+        assert (await runner.until_gone())["reason"] == "lost"
 
 
 async def test_it_is_not_ready_before_it_has_its_runtime(

@@ -297,6 +297,24 @@ async def test_the_end_of_what_never_ran_is_confirmed_once(place: Place, wanted)
     assert place.told.of(session.session_id) == ["ended"]
 
 
+async def test_an_end_of_which_nothing_is_left_is_told_once_and_not_confirmed_as_another(
+    place: Place, wanted
+) -> None:
+    session = place.wanted.want(wanted())
+    await place.steps()
+    place.units.units.clear()  # somebody removed it, with all that it had to say
+    await place.steps()
+    assert place.told.of(session.session_id) == ["starting", "running", "failed"]
+
+    place.unwant(session)  # as accounts answers it
+    await place.steps()
+    assert place.told.of(session.session_id) == ["starting", "running", "failed"]
+
+    place.unwant(session)  # as who has not heard of it asks again
+    await place.steps()
+    assert place.told.of(session.session_id) == ["starting", "running", "failed", "ended"]
+
+
 async def test_one_that_cannot_be_acted_on_holds_up_no_other(place: Place, wanted) -> None:
     class Broken(MemoryUnits):
         async def create(self, wanted: SessionWanted) -> None:

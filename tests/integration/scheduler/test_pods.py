@@ -8,8 +8,9 @@ is shown on the fake alone, which contract tests hold to the real one.
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+import yaml
 
 from integration.scheduler.pods_place import (
     RUNTIME,
@@ -30,12 +32,14 @@ from integration.scheduler.pods_place import (
     namespace_in,
     versions,
 )
+from slipway_common import metrics
 from slipway_common.contracts.base import utc_now
 from slipway_common.contracts.sessions import EndReason, SessionKind, SessionStage, SessionWanted
 from slipway_local.cluster.cluster import Cluster
 from slipway_local.files import try_lock
 from slipway_local.settings import read_settings
 from slipway_scheduler import controller as controller_module
+from slipway_scheduler import reconcile
 from slipway_scheduler.kubernetes import labels, observation
 from slipway_scheduler.kubernetes.errors import ApiError
 from slipway_scheduler.units import pods as pods_module
@@ -46,9 +50,11 @@ from support.kubernetes.audit import check_audit_log
 from support.kubernetes.containers import Course
 from support.kubernetes.faults import LoseAnswer, LoseRequest, Refuse, Slow
 from support.kubernetes.machines import Machines
+from support.kubernetes.real import ControlPlane
 from support.kubernetes.server import FakeApiServer
 from support.running_cluster import RunningCluster
 from support.waiting import eventually
+from support.weather import Weather
 
 ON_THE_FAKE = pytest.mark.parametrize("surroundings", ["fake"], indirect=True)
 """What a real cluster does not do on demand."""
@@ -176,6 +182,48 @@ async def room(place: Place) -> Place:
     """A place with a node."""
     await place.site.add_node()
     return place
+
+
+@pytest.fixture
+async def weather(room: Place, tmp_path: Path) -> AsyncIterator[Weather]:
+    """Between the server and all schedulers that come from now on."""
+    direct = room.site.kubeconfig
+    port = int(_server_of(direct("tester")).rpartition(":")[2])
+    async with Weather(port=port) as weather:
+
+        def through(name: str) -> Path:
+            scheme = _server_of(direct(name)).partition(":")[0]
+            content = yaml.safe_load(direct(name).read_text())
+            content["clusters"][0]["cluster"]["server"] = f"{scheme}://127.0.0.1:{weather.port}"
+            path = tmp_path / f"{name}.kubeconfig"
+            path.write_text(yaml.safe_dump(content))
+            return path
+
+        room.site = replace(room.site, kubeconfig=through)
+        yield weather
+
+
+def _server_of(kubeconfig: Path) -> str:
+    server: str = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    return server
+
+
+@pytest.fixture
+def forget(surroundings: Fake | RunningCluster) -> Callable[[], Awaitable[None]]:
+    """Let the server forget all that was before now."""
+
+    async def do() -> None:
+        match surroundings:
+            case Fake(server=server):
+                server.store.compact()
+            case running:
+                real = ControlPlane(running)
+                # What it still has at hand does not outlive it.
+                await asyncio.to_thread(real.kill_api_server)
+                await asyncio.to_thread(real.start_api_server)
+                await real.forget()
+
+    return do
 
 
 @pytest.fixture
@@ -387,19 +435,22 @@ async def test_two_schedulers_that_both_take_a_session_for_theirs_make_one_pod_a
 
 
 @ON_THE_FAKE
+@pytest.mark.parametrize("plural", ["secrets", "pods"])
 async def test_a_session_that_is_stopped_while_it_is_being_made_does_not_stay(
-    room: Place, fake: Fake, wanted
+    room: Place, fake: Fake, wanted, plural: str
 ) -> None:
-    made = fake.server.faults.plan(Slow(0.7), verb="create", plural="secrets", user="scheduler-1")
+    made = fake.server.faults.plan(Slow(0.7), verb="create", plural=plural, user="scheduler-1")
     await room.scheduler()
     session = room.mesh.want(wanted())
     await made.has_been_met()
 
     room.mesh.stop(session)
+    assert room.mesh.ends(session) == []
 
     await room.mesh.until(session, "ended")
-    await pods_are(room, 0)
-    assert len(room.mesh.ends(session)) == 1
+    await all_is_gone(room)
+    assert room.mesh.told(session, "ended", "failed") == ["ended"]
+    assert len(fake.writes("create")) == 1
 
 
 async def test_a_pod_of_somebody_else_that_has_the_name_keeps_the_session_out(
@@ -464,6 +515,21 @@ async def test_a_session_that_is_stopped_while_it_waits_for_a_node_is_over_at_on
 
     ended = await place.mesh.until(session, "ended")
     assert ended.reason is EndReason.STOPPED
+    await all_is_gone(place)
+    assert len(place.mesh.ends(session)) == 1
+
+
+async def test_a_session_for_which_no_node_comes_fails_with_that_reason_and_leaves_nothing(
+    place: Place, wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "NODE_PATIENCE", timedelta(seconds=2))
+    await place.scheduler()
+    session = place.mesh.want(wanted(start_timeout_seconds=1))
+    await place.mesh.until(session, "progress")
+
+    failed = await place.mesh.until(session, "failed", seconds=10)
+
+    assert failed.reason is EndReason.NO_ROOM
     await all_is_gone(place)
     assert len(place.mesh.ends(session)) == 1
 
@@ -718,12 +784,11 @@ async def test_a_session_that_is_stopped_ends_is_told_once_and_leaves_nothing(
 
 
 async def test_the_reason_of_a_stop_survives_whoever_gave_it(room: Place, wanted, kill_at) -> None:
-    session = wanted(max_seconds=3600)
     scheduler = await room.scheduler()
-    room.mesh.want(session)
+    session = room.mesh.want(wanted())
     await room.mesh.until(session, "running")
     kill_at("scheduler.before-over")
-    room.mesh.want(session.model_copy(update={"admitted_at": utc_now() - timedelta(seconds=3601)}))
+    room.mesh.want(session.model_copy(update={"max_seconds": 1}))
     await scheduler.dead()
     kill_at("")
 
@@ -731,7 +796,7 @@ async def test_the_reason_of_a_stop_survives_whoever_gave_it(room: Place, wanted
     ended = await room.mesh.until(session, "ended")
 
     assert ended.reason is EndReason.TIME_LIMIT
-    assert "60 minutes" in ended.message
+    assert "1 second" in ended.message
     await all_is_gone(room)
 
 
@@ -1202,6 +1267,90 @@ async def test_what_was_made_and_is_not_seen_yet_is_neither_made_again_nor_forgo
     await room.mesh.until(session, "ended")
     await all_is_gone(room)
     assert len(room.mesh.ends(session)) == 1
+
+
+@pytest.mark.parametrize("how", ["forgotten", "silent"])
+async def test_twenty_that_died_while_nothing_was_heard_are_told_once_each(
+    room: Place, weather: Weather, forget, wanted, how: str
+) -> None:
+    """Half of them are still there to say why they ended, half are gone without a word."""
+    scheduler = await room.new()
+    if how == "silent":
+        scheduler.units.pods._silence = 3
+    await scheduler.begin()
+    sessions = [room.mesh.want(wanted()) for _ in range(23)]
+    for session in sessions:
+        await room.mesh.until(session, "running")
+    dying, vanishing, living = sessions[:10], sessions[10:20], sessions[20:]
+    with silent(weather):
+        for session in dying:
+            await die(room, session)
+        for session in vanishing:
+            await vanish(room, session)
+        assert not any(map(room.mesh.ends, sessions))
+        if how == "forgotten":
+            await forget()
+            weather.cut()
+        else:
+            await gives_up(scheduler)
+        lists = listed_pods()
+
+    for session in dying:
+        failed = await room.mesh.until(session, "failed", seconds=30)
+        assert failed.reason is EndReason.APP_FAILED
+    for session in vanishing:
+        failed = await room.mesh.until(session, "failed", seconds=30)
+        assert failed.reason is EndReason.LOST
+    assert listed_pods() > lists
+    await pods_are(room, len(living))
+    assert not any(map(room.mesh.ends, living))
+    for session in living:
+        room.mesh.stop(session)
+    await pods_are(room, 0)
+    await asyncio.sleep(0.3)  # some more looks
+    ends = ["failed"] * 20 + ["ended"] * 3
+    assert [room.mesh.told(session, "ended", "failed") for session in sessions] == [
+        [end] for end in ends
+    ]
+
+
+@contextmanager
+def silent(weather: Weather) -> Iterator[None]:
+    """Requests arrive, and nothing comes back."""
+    weather._answers.clear()
+    try:
+        yield
+    finally:
+        weather._answers.set()
+
+
+async def die(place: Place, session: SessionWanted) -> None:
+    """As its node would say it."""
+    pod = await place.site.pod_of(session)
+    state = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    statuses = [each | {"state": state} for each in pod["status"]["containerStatuses"]]
+    status = {"status": {"phase": "Failed", "containerStatuses": statuses}}
+    await place.site.server.merge("pods", f"{pod['metadata']['name']}/status", status)
+
+
+async def vanish(place: Place, session: SessionWanted) -> None:
+    """By somebody who does not care for what it still has to say."""
+    pod = await place.site.pod_of(session)
+    name = pod["metadata"]["name"]
+    await place.site.server.merge("pods", name, {"metadata": {"finalizers": None}})
+    await place.site.delete_pod(pod, gracePeriodSeconds=0)
+
+
+async def gives_up(scheduler: Scheduler) -> None:
+    async def lists_anew() -> bool:
+        return not scheduler.units.pods._version
+
+    await eventually(lists_anew, what="a watch that is given up")
+
+
+def listed_pods() -> float:
+    """How often mirrors were filled anew."""
+    return metrics.kubernetes_relists.labels("pods")._value.get()
 
 
 @ON_THE_FAKE

@@ -73,7 +73,7 @@ SILENT = unit(UnitPhase.GONE)
 
 STOP = Stop(SESSION, EndReason.STOPPED)
 TOO_LATE = Stop(SESSION, EndReason.START_TIMEOUT, "It did not answer within 100 seconds.")
-TOO_LONG = Stop(SESSION, EndReason.TIME_LIMIT, "It ran for as long as it may, 16 minutes.")
+TOO_LONG = Stop(SESSION, EndReason.TIME_LIMIT, "It ran for as long as it may, 17 minutes.")
 
 
 @pytest.mark.parametrize(

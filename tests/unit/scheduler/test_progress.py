@@ -27,6 +27,7 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 GRACE = timedelta(seconds=20)
 SESSION, ACCOUNT = uuid4(), uuid4()
 START_TIMEOUT = 100
+MAX = 100_000
 PLACED = Step(SessionStage.PLACED, "A machine was found", "node-1")
 STARTED = Step(SessionStage.CONTAINER_STARTED, "Its container runs", "node-1")
 WAITING = Step(SessionStage.WAITING_FOR_NODE, "Waiting for a machine with room for it")
@@ -48,7 +49,7 @@ def wanted(age: float = 0) -> SessionWanted:
             "app_version": "1",
             "runtime": "1.0.0.1-linux64-x64",
             "start_timeout_seconds": START_TIMEOUT,
-            "max_seconds": 100_000,
+            "max_seconds": MAX,
             "admitted_at": ago(age),
         }
     )
@@ -139,7 +140,7 @@ def test_a_member_that_never_hears_is_given_up_after_the_time_to_start() -> None
 
 def test_a_member_that_a_new_scheduler_sees_for_the_first_time_has_its_time_to_answer() -> None:
     """It may have run for hours: the scheduler before knew, and is gone."""
-    there = unit(dormant=True, placed_at=NOW)
+    there = unit(dormant=True, placed_at=ago(60_000), begun_at=NOW)
 
     assert next_for(there, age=50_000) == Activate(SESSION)
 
@@ -224,6 +225,20 @@ def test_a_pod_that_was_made_before_its_session_does_not_shorten_the_time_to_sta
 def test_what_nobody_ever_looked_at_has_the_time_to_start_from_its_admission() -> None:
     assert next_for(unit(), age=START_TIMEOUT) is None
     assert isinstance(next_for(unit(), age=START_TIMEOUT + 1), Stop)
+
+
+def test_the_time_that_it_may_run_counts_from_when_it_was_placed() -> None:
+    def is_ended(there: Unit, *, age: float) -> bool:
+        found = next_for(there, age=age, told=Told(there.identity, there.phase, there.step))
+        return isinstance(found, Stop) and found.reason is EndReason.TIME_LIMIT
+
+    placed = unit(UnitPhase.READY, placed_at=ago(MAX))
+    assert not is_ended(placed, age=MAX + 500)
+    assert is_ended(replace(placed, placed_at=ago(MAX + 1)), age=MAX + 500)
+    # It waited as a member before it was anybody's, and has been found anew since.
+    claimed = unit(UnitPhase.READY, placed_at=ago(3 * MAX), begun_at=ago(5))
+    assert not is_ended(claimed, age=MAX)
+    assert is_ended(claimed, age=MAX + 1)
 
 
 # Everything at once

@@ -1,9 +1,20 @@
-"""Text from apps, made storable: PostgreSQL takes no NUL, and UTF-8 no half of a surrogate pair."""
+"""Text for people, and text from apps made storable.
+
+PostgreSQL takes no NUL, and UTF-8 no half of a surrogate pair.
+"""
 
 from typing import Any
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 MAX_MESSAGE = 2000
+
+
+def span(seconds: float) -> str:
+    """Say how long: ``1 minute``, ``90 seconds``; from two minutes on, in minutes."""
+    whole = round(seconds)
+    brief = whole < 120 and whole != 60
+    number, unit = (whole, "second") if brief else (round(whole / 60), "minute")
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
 def storable(text: str) -> str:

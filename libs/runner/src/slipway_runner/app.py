@@ -103,7 +103,10 @@ class Runner:
                 self._home = Home(self._settings.gateway_url, _token(self._settings))
                 return await self._session(order, self._home, address, prepared=None).run()
             return await self._live_as_member(self._doorstep, address)
-        except (PermanentError, ProblemError) as error:
+        except ProblemError as error:
+            # The platform has refused something, for which the app is not to blame.
+            return Ending(EndReason.LOST, str(error))
+        except PermanentError as error:
             return Ending(EndReason.APP_FAILED, str(error))
         except Exception as error:
             # Whatever an app makes us trip over must end as a sentence, not as a silence.

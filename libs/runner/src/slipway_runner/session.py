@@ -12,6 +12,7 @@ import aiohttp
 
 from slipway_common.contracts.internal import RunnerGrant
 from slipway_common.contracts.sessions import EndReason, SessionKind
+from slipway_common.text import span
 from slipway_runner import external, records
 from slipway_runner.conversation import BASE, EngineError
 from slipway_runner.engine import Engine
@@ -136,7 +137,7 @@ class Session:
         idle_seconds = self._order.idle_seconds
         while (left := idle_seconds - self._front.idle_seconds) > 0:
             await asyncio.sleep(min(left, LOOK_SECONDS) + 0.05)
-        return Ending(EndReason.IDLE, f"Nobody used it for {idle_seconds / 60:.0f} minutes.")
+        return Ending(EndReason.IDLE, f"Nobody used it for {span(idle_seconds)}.")
 
     async def _engine_died(self, engine: Engine) -> Ending:
         code = await engine.wait()

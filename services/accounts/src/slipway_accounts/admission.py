@@ -28,15 +28,18 @@ _AT_WORK = (SessionState.STARTING, SessionState.RUNNING)
 async def admit(tx: Connection, account_id: UUID, *, limits: AccountLimits, offers: Offers) -> None:
     """Start what waits, as far as the limit goes. The caller holds the account's lock."""
     free = limits.session_limit - await session_store.count_active(tx, account_id)
-    moved = False
-    while free > 0 and (waiting := await session_store.next_queued(tx, account_id, limit=free)):
-        moved = True
+    moved, may_wait = False, True
+    while free > 0 and may_wait:
+        asked_for = free
+        waiting = await session_store.next_queued(tx, account_id, limit=asked_for)
         for row in waiting:
+            moved = True
             if await _is_surplus(tx, row):
                 await _end(tx, row, SessionState.ENDED, EndReason.FINISHED, "Its tasks are done.")
             elif await _start(tx, account_id, row, limits=limits, offers=offers):
                 free -= 1
-    if moved:
+        may_wait = len(waiting) == asked_for
+    if moved and may_wait:
         await session_store.touch_queued(tx, account_id)
 
 

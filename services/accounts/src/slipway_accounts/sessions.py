@@ -49,6 +49,9 @@ CONSUMER = "accounts.sessions"
 
 _OPEN = (SessionState.STARTING, SessionState.RUNNING, SessionState.STOPPING)
 
+UNHEARD_AFTER = timedelta(seconds=20)
+UNHEARD = "No scheduler has answered yet. The session starts as soon as one does."
+
 SESSION_ACCESS_LIFETIME = timedelta(hours=12)
 
 
@@ -134,8 +137,6 @@ class SessionService:
         async with self._database.transaction() as tx:
             if not await _is_of(tx, event):
                 return
-            if not await messages.first_time(tx, consumer=CONSUMER, event_id=event.event_id):
-                return
             limits = await account_store.lock(tx, event.account_id)
             if not await session_store.queue(tx, event.session_id):
                 return
@@ -208,7 +209,11 @@ class SessionService:
         async with self._database.transaction() as tx:
             if await _is_of(tx, event):
                 await session_store.mark_running(
-                    tx, event.session_id, address=event.address, unit=event.unit
+                    tx,
+                    event.session_id,
+                    address=event.address,
+                    unit=event.unit,
+                    node=None if event.node is None else storable(event.node),
                 )
 
     async def on_over(self, event: SessionEnded | SessionFailed) -> None:
@@ -341,6 +346,7 @@ class SessionService:
     async def sweep(self, *, requested_lifetime: timedelta, forget_after: timedelta) -> None:
         """Finish what a lost message left half-way, and forget what is too old to matter."""
         async with self._database.connection() as connection:
+            await session_store.say_unheard(connection, UNHEARD, older_than=UNHEARD_AFTER)
             forgotten = await session_store.forgotten_requests(connection, requested_lifetime)
             slow = await session_store.slow_stops(connection, timedelta(seconds=15))
         for row in forgotten:

@@ -53,6 +53,10 @@ from slipway_scheduler.workqueue import WorkQueue
 logger = structlog.get_logger(__name__)
 
 PARALLEL = 32
+SLICE = 100
+SLICE_SECONDS = 0.01
+"""Everything is looked at in slices, so that what users wait for comes in between."""
+
 BACKOFF_SECONDS = (0.2, 15.0)
 
 
@@ -122,12 +126,15 @@ class Controller:
     async def look_around(self) -> None:
         """Leave everything to the workers once: what changed unseen, and what time has changed."""
         await self._units.refresh()
-        self.look_at_everything()
-        ready = sum(
-            unit is not None and unit.phase is UnitPhase.READY
-            for unit in map(self._units.find, self._units.ids())
-        )
         metrics.sessions_wanted.set(len(self._wanted.ids()))
+        ready = 0
+        everything = [*{*self._wanted.ids(), *self._units.ids(), *self._released}]
+        for start in range(0, len(everything), SLICE):
+            for session_id in everything[start : start + SLICE]:
+                self._queue.add(session_id)
+                unit = self._units.find(session_id)
+                ready += unit is not None and unit.phase is UnitPhase.READY
+            await asyncio.sleep(SLICE_SECONDS)
         metrics.sessions_running.set(ready)
 
     async def step(self) -> Counter[str]:
@@ -184,7 +191,8 @@ class Controller:
                 # What we foresaw needs no trace.
                 exc_info=None if isinstance(error, SlipwayError) else error,
             )
-            metrics.session_action_failures.inc()
+            if not isinstance(error, NoPlaceError):  # to wait is no failure
+                metrics.session_action_failures.inc()
             self._queue.add_after(session_id, delay * random.uniform(0.5, 1))  # noqa: S311
             self._done["Failed"] += 1
             return
@@ -258,6 +266,7 @@ class Controller:
                 session_id=SessionId(unit.session_id),
                 address=unit.address,
                 unit=unit.identity,
+                node=unit.node,
             )
         )
         failpoint("scheduler.after-running")
@@ -283,12 +292,16 @@ class Controller:
         logger.info("session over", session_id=str(session_id), reason=termination.reason)
 
     async def _confirm(self, session_id: UUID) -> None:
-        """Nothing of it runs: say so, for accounts may be waiting for just that."""
-        self._told.pop(session_id, None)
+        """Nothing of it runs: say so, for accounts may be waiting for just that.
+
+        But not when we have told of its end: then this is how accounts took it.
+        """
+        told = self._told.pop(session_id, NOTHING_TOLD)
         account_id = self._released.get(session_id)
         if account_id is None:
             return
-        await self._conclude(session_id, account_id, Termination(EndReason.STOPPED))
-        self._told.pop(session_id, None)
+        if told.phase is not UnitPhase.GONE:
+            await self._conclude(session_id, account_id, Termination(EndReason.STOPPED))
+            self._told.pop(session_id, None)
         self._released.pop(session_id, None)
         self._done["Confirm"] += 1

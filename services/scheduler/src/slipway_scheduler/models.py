@@ -47,8 +47,12 @@ class Unit:
     identity: str
     """Never used again by another unit: tells this one from one before it."""
     address: str | None = None
+    node: str | None = None
     placed_at: datetime | None = None
     """When a machine was found for it; None while there is none, or where nobody has to look."""
+
+    begun_at: datetime | None = None
+    """When it became the session's, if it ran before that."""
 
     stopping_since: datetime | None = None
     termination: Termination | None = None

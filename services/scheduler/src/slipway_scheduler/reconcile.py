@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from slipway_common.contracts.sessions import EndReason, SessionStage, SessionWanted
+from slipway_common.text import span
 from slipway_scheduler.models import (
     Action,
     Activate,
@@ -118,30 +119,32 @@ def _stop_if_hopeless(wanted: SessionWanted, unit: Unit, *, now: datetime) -> St
 
 
 def _overdue(wanted: SessionWanted, unit: Unit, *, now: datetime) -> Stop | None:
-    if now - wanted.admitted_at > timedelta(seconds=wanted.max_seconds):
+    # The time that it waited for a machine is not the app's.
+    placed_at = max(wanted.admitted_at, unit.placed_at or wanted.admitted_at)
+    waits = unit.step is not None and unit.step.stage is SessionStage.WAITING_FOR_NODE
+    if not waits and now - placed_at > timedelta(seconds=wanted.max_seconds):
         return Stop(
             wanted.session_id,
             EndReason.TIME_LIMIT,
-            f"It ran for as long as it may, {wanted.max_seconds // 60} minutes.",
+            f"It ran for as long as it may, {span(wanted.max_seconds)}.",
         )
     if unit.phase is not UnitPhase.STARTING:
         return None
-    if unit.step is not None and unit.step.stage is SessionStage.WAITING_FOR_NODE:
+    if waits:
         if now - wanted.admitted_at <= NODE_PATIENCE:
             return None
-        minutes = NODE_PATIENCE // timedelta(minutes=1)
         return Stop(
             wanted.session_id,
             EndReason.NO_ROOM,
-            f"No machine had room for it within {minutes} minutes.",
+            f"No machine had room for it within {span(NODE_PATIENCE.total_seconds())}.",
         )
-    # The time that it waited for a machine is not the app's.
-    since = max(wanted.admitted_at, unit.placed_at or wanted.admitted_at)
-    if now - since > timedelta(seconds=wanted.start_timeout_seconds):
+    if now - max(placed_at, unit.begun_at or placed_at) > timedelta(
+        seconds=wanted.start_timeout_seconds
+    ):
         return Stop(
             wanted.session_id,
             EndReason.START_TIMEOUT,
-            f"It did not answer within {wanted.start_timeout_seconds} seconds.",
+            f"It did not answer within {span(wanted.start_timeout_seconds)}.",
         )
     return None
 

@@ -39,10 +39,10 @@ def test_a_session_that_waits_for_a_node_says_how_long_and_why(platform: Platfor
 
     page = read(platform.browser.get(f"/sessions/{session.id}").text)
 
-    assert page.find("h1", id="headline")[0].text == "Waiting for a node"
+    assert page.find("h1", id="headline")[0].text == "Waiting for a machine"
     panel = page.find("section", id="wait")[0]
     assert re.search(r"\b[12] min \d\d s\s+left", panel.text)
-    assert "No node has room" in panel.text
+    assert "No machine has room" in panel.text
     [bar] = panel.find("progress")
     assert 0.2 < float(bar.attributes["value"]) < 0.3
     assert bar.attributes["data-until"] == session.expected_at.isoformat()
@@ -224,7 +224,7 @@ def test_the_list_shows_kind_stage_node_and_profile(platform: Platform) -> None:
 
     rows = [" ".join(row.text.split()) for row in page.find("tbody")[0].find("tr")]
     assert "Web pagelarge" in rows[0]
-    assert re.search(r"Waiting for a node, 2 min \d\d s", rows[0])
+    assert re.search(r"Waiting for a machine, 2 min \d\d s", rows[0])
     assert "Solvestandard" in rows[1]
     assert "pool-4x7" in rows[1]
     assert "Service" in rows[2]

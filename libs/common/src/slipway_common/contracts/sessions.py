@@ -165,6 +165,8 @@ class SessionRunning(SessionEvent):
     """HOST:PORT at which the gateway reaches it."""
     unit: str
     """Identity of the pod or process, never used again: traffic goes to this one or nowhere."""
+    node: str | None = None
+    """Where it runs; None of a process beside the scheduler."""
 
 
 class SessionEnded(SessionEvent):

@@ -17,10 +17,11 @@ from slipway_common.postgres.database import Connection
 OUTBOX_CHANNEL = "slipway_outbox"
 
 _ENQUEUE = """
-    INSERT INTO outbox (topic, key, headers, payload)
-    VALUES ($1, $2, $3, $4)
+    WITH left_for_the_relay AS (
+        INSERT INTO outbox (topic, key, headers, payload) VALUES ($1, $2, $3, $4)
+    )
+    SELECT pg_notify($5, '')
 """
-_NOTIFY = "SELECT pg_notify($1, '')"
 
 _REMEMBER = """
     INSERT INTO inbox (consumer, event_id)
@@ -40,18 +41,17 @@ async def enqueue(tx: Connection, *events: Event) -> None:
                 event.key,
                 {name: value.decode() for name, value in headers_of(event)},
                 body_of(event),
+                OUTBOX_CHANNEL,
             )
             for event in events
         ],
     )
-    await tx.execute(_NOTIFY, OUTBOX_CHANNEL)
 
 
 async def enqueue_tombstone(tx: Connection, topic: Topic, key: UUID, *, account_id: UUID) -> None:
     """Take the last record of this key away from a compacted topic."""
     headers = {ACCOUNT_HEADER: str(account_id)}
-    await tx.execute(_ENQUEUE, topic.name, str(key).encode(), headers, None)
-    await tx.execute(_NOTIFY, OUTBOX_CHANNEL)
+    await tx.execute(_ENQUEUE, topic.name, str(key).encode(), headers, None, OUTBOX_CHANNEL)
 
 
 async def first_time(tx: Connection, *, consumer: str, event_id: UUID) -> bool:

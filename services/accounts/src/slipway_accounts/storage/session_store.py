@@ -58,7 +58,7 @@ _OVER = """
 """
 _RUNNING = """
     UPDATE sessions
-       SET state = 'running', message = '', address = $2, unit = $3,
+       SET state = 'running', message = '', address = $2, unit = $3, node = coalesce($4, node),
            stage = NULL, expected_at = NULL, running_at = coalesce(running_at, clock_timestamp())
      WHERE id = $1 AND (state = 'starting' OR (state = 'running' AND unit <> $3))
     RETURNING id
@@ -155,6 +155,11 @@ _FORGOTTEN_REQUESTS = """
      WHERE state = 'requested' AND created_at < now() - $1::interval
      LIMIT 100
 """
+_SAY_UNHEARD = """
+    UPDATE sessions SET message = $2
+     WHERE state = 'starting' AND message = 'Starting' AND stage IS NULL AND claim_id IS NULL
+       AND admitted_at < now() - $1::interval
+"""
 _SLOW_STOPS = """
     SELECT id, account_id FROM sessions
      WHERE state = 'stopping' AND stopping_at < now() - $1::interval
@@ -248,8 +253,10 @@ async def end(
     )
 
 
-async def mark_running(tx: Connection, session_id: UUID, *, address: str, unit: str) -> bool:
-    return await tx.fetchval(_RUNNING, session_id, address, unit) is not None
+async def mark_running(
+    tx: Connection, session_id: UUID, *, address: str, unit: str, node: str | None
+) -> bool:
+    return await tx.fetchval(_RUNNING, session_id, address, unit, node) is not None
 
 
 async def mark_stopping(tx: Connection, session_id: UUID) -> bool:
@@ -324,6 +331,11 @@ async def queued_task_sessions(
 
 async def forgotten_requests(tx: Connection, older_than: timedelta) -> list[asyncpg.Record]:
     return await tx.fetch(_FORGOTTEN_REQUESTS, older_than)
+
+
+async def say_unheard(tx: Connection, message: str, *, older_than: timedelta) -> None:
+    """Of sessions that nobody has begun to start since they were admitted."""
+    await tx.execute(_SAY_UNHEARD, older_than, message)
 
 
 async def slow_stops(tx: Connection, older_than: timedelta) -> list[asyncpg.Record]:

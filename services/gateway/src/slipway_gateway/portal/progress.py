@@ -143,8 +143,8 @@ def _text(step: SessionStep) -> str:
 
 _EXPLANATIONS: Mapping[SessionStage, str] = MappingProxyType(
     {
-        SessionStage.WAITING_FOR_NODE: "No node has room for it at the moment. One is made ready "
-        "for it, or becomes free when others end; then it starts there by itself.",
+        SessionStage.WAITING_FOR_NODE: "No machine has room for it at the moment. It starts "
+        "by itself as soon as one has; if none comes in a quarter of an hour, it ends and says so.",
         SessionStage.WAITING_FOR_PLACE: "Where sessions run, no more are taken at the moment. "
         "It is asked again every few seconds, and starts by itself.",
     }

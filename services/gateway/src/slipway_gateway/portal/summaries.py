@@ -22,9 +22,9 @@ STATES: Mapping[str, str] = MappingProxyType(
 )
 STAGES: Mapping[str, str] = MappingProxyType(
     {
-        SessionStage.WAITING_FOR_NODE: "Waiting for a node",
+        SessionStage.WAITING_FOR_NODE: "Waiting for a machine",
         SessionStage.WAITING_FOR_PLACE: "Waiting for a place",
-        SessionStage.PLACED: "Placed on a node",
+        SessionStage.PLACED: "Placed on a machine",
         SessionStage.PULLING_IMAGE: "Fetching its image",
         SessionStage.CONTAINER_STARTED: "Container started",
         SessionStage.RESTARTED: "Container restarted",

@@ -120,6 +120,11 @@ class Pod(msgspec.Struct, frozen=True):
     def terminating(self) -> bool:
         return self.metadata.deletion_timestamp is not None
 
+    @property
+    def waits_only_for_finalizers(self) -> bool:
+        """Its node has let go of it, or it was forced: nothing more can be asked of it."""
+        return self.terminating and self.metadata.deletion_grace_period_seconds == 0
+
 
 class Taint(msgspec.Struct, frozen=True):
     key: str

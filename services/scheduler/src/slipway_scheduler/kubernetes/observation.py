@@ -66,6 +66,7 @@ def observe(
         phase=phase,
         identity=pod.metadata.uid,
         address=address_of(pod),
+        node=pod.spec.node_name,
         placed_at=placed_at(pod),
         stopping_since=_stopping_since(pod),
         termination=termination_of(pod, lost=lost) if phase is UnitPhase.GONE else None,

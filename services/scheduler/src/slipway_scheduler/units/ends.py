@@ -1,5 +1,6 @@
 """How pods of sessions end: asked, forced, and removed when nobody asks about them any more."""
 
+import asyncio
 import json
 from contextlib import suppress
 
@@ -16,6 +17,9 @@ from slipway_scheduler.kubernetes.objects import Node, Pod
 _SURE = frozenset({EndReason.STOPPED, EndReason.TIME_LIMIT})
 """Reasons to end a pod that do not depend on what we last saw of it."""
 
+LAG_SECONDS = 5.0
+"""How long the mirror may take to show that a pod is ending, before it is asked again."""
+
 _NODE = msgspec.json.Decoder(Node)
 
 
@@ -27,12 +31,16 @@ class PodEnds:
         self._pods = Resource("v1", "pods", namespace)
         self._secrets = Resource("v1", "secrets", namespace)
         self._nodes = Resource("v1", "nodes")
+        self._asked: set[str] = set()
+        """Pods by uid that were asked just now."""
 
     async def ask(self, pod: Pod, *, reason: EndReason, message: str) -> None:
         """Let it end by itself, and remember why with it.
 
         TransientError if what speaks against it is not so any more.
         """
+        if pod.terminating or pod.metadata.uid in self._asked:
+            return
         if reason is EndReason.NODE_LOST:
             await self._check_that_node_is_lost(pod)
         if reason is not EndReason.STOPPED:
@@ -41,6 +49,8 @@ class PodEnds:
             await self._api.delete(
                 self._pods, pod.metadata.name, uid=pod.metadata.uid, rank=Rank.END
             )
+        self._asked.add(pod.metadata.uid)
+        asyncio.get_running_loop().call_later(LAG_SECONDS, self._asked.discard, pod.metadata.uid)
 
     async def _note_ending(self, pod: Pod, *, reason: EndReason, message: str) -> None:
         """ConflictError if it is not any more what it was when it was judged."""
@@ -73,7 +83,8 @@ class PodEnds:
 
     async def remove(self, pod: Pod) -> None:
         """Let nothing of it be left, its secrets included."""
-        await self.force(pod)
+        if not pod.waits_only_for_finalizers:
+            await self.force(pod)
         await self._let_go(pod)
         for owner in pod.metadata.owner_references:
             with suppress(NotFoundError, ConflictError):

@@ -174,7 +174,7 @@ class PodUnits(Units):
         if claimed:
             # Long placed, and ready before it was anybody's: none of that is the session's start.
             seen = self._seen_claimed.setdefault(uid, now)
-            unit = replace(unit, placed_at=seen, step=None)
+            unit = replace(unit, begun_at=seen, step=None)
         if uid in self._faults and unit.phase is not UnitPhase.GONE:
             unit = replace(unit, fault=self._faults[uid], dormant=False)
         if unit.step is not None and unit.step.stage is SessionStage.WAITING_FOR_NODE:
@@ -344,7 +344,7 @@ class PodUnits(Units):
     @override
     async def stop(self, session_id: UUID, *, reason: EndReason, message: str) -> None:
         pod = self._pod_of(session_id)
-        if pod is not None and not pod.terminating:
+        if pod is not None:
             await self._ends.ask(pod, reason=reason, message=message)
 
     @override
