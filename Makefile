@@ -23,10 +23,10 @@ $(VENV)/.ready: requirements.txt $(addsuffix /pyproject.toml,$(MEMBERS))
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation $(addprefix --editable ,$(MEMBERS))
 	@touch $@
 
-demo: $(VENV)/.ready  ## start everything, publish the sample app, print where to log on (DEMO=once: run the whole job and stop)
-	@$(BIN)/python -m slipway_local demo $(if $(filter once,$(DEMO)),--once)
+demo: $(VENV)/.ready  ## start everything, publish the sample app, print where to log on (SESSIONS=pods: sessions in a cluster; DEMO=once: run the whole job and stop)
+	@$(BIN)/python -m slipway_local demo $(if $(filter once,$(DEMO)),--once) $(if $(SESSIONS),--sessions '$(SESSIONS)')
 
-down: $(VENV)/.ready  ## stop what make demo started; the data stays
+down: $(VENV)/.ready  ## stop what make demo started, also a cluster that it started; the data stays
 	@$(BIN)/python -m slipway_local down
 
 cluster: $(VENV)/.ready  ## start a real Kubernetes here, with our images in it (NODES=kubelet, kwok, both or none)
@@ -40,7 +40,7 @@ doctor: $(VENV)/.ready  ## tell what this machine lacks, and how to install it
 
 test: $(VENV)/.ready  ## run all tests, on real parts
 	@$(BIN)/python tests/support/machine.py
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-unit: $(VENV)/.ready  ## run the tests that need nothing but Python
 	@$(BIN)/pytest tests/unit tests/contracts $(PYTEST_ARGS)

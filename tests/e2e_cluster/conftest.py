@@ -12,8 +12,9 @@ import pytest
 
 from e2e_cluster.deployed import Deployed, deploy
 from e2e_cluster.pods_demo import Pods, make_stack
+from slipway_local.cluster.kubectl import apply_sessions
+from slipway_local.settings import read_settings
 from support.demo import Demo, build_runtime, published
-from support.kubectl import Kubectl
 from support.running import RunningStack
 from support.running_cluster import RunningCluster, borrowed_cluster
 
@@ -34,11 +35,9 @@ def images(cluster: RunningCluster) -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="session")
-def place_of_sessions(cluster: RunningCluster, repository: Path) -> None:
+def place_of_sessions(cluster: RunningCluster) -> None:
     """The namespace of sessions as installations have it."""
-    manifests = Kubectl().build(repository / "k8s/base/sessions")
-    cluster.kubectl.apply([one for one in manifests if one["kind"] == "Namespace"])
-    cluster.kubectl.apply(manifests)
+    apply_sessions(cluster.cluster.kubeconfig, read_settings())
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +61,6 @@ def demo(
 ) -> Iterator[Demo]:
     """The services as processes of this machine, with what they work on published."""
     folder = tmp_path_factory.mktemp("demo")
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "slipway"}}
-    cluster.kubectl.apply([namespace])
     failpoints = folder / "failpoints"
     stack = make_stack(
         folder, cluster, runner_image=images["slipway-runner"], failpoints=failpoints

@@ -1,27 +1,23 @@
 """Slipway from ``k8s/overlays/dev`` in a real cluster, with what it needs from outside it.
 
-Kafka, PostgreSQL and the storage run on this machine and listen on loopback; doors let pods reach
-them, and stand for the cluster network that would make the services' addresses work.
+Put there by what operators are told for a cluster of their own machine: ``up --for-pods``, and the
+two scripts beside the manifests.
 """
 
 import contextlib
-import ipaddress
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from typing_extensions import override
 
 from slipway_client import Slipway
 from slipway_common.contracts.views import PackageState
-from slipway_local.stack import Stack
+from slipway_local.environment import PodPlace
+from slipway_local.for_pods import StackForPods
 from support.demo import ACCOUNT, ADMIN, Demo, Person, build_runtime
-from support.doors import Doors, Place, always, ready_endpoints
 from support.kubectl import Kubectl, Manifest, RefusedError
 from support.running import RunningStack
 from support.running_cluster import RunningCluster
@@ -29,13 +25,12 @@ from support.scripts import load
 from support.workloads import of_kind, workloads
 
 NAMESPACE, SESSIONS = "slipway", "slipway-sessions"
-GATEWAY, ACCOUNTS = 8080, 8081
 ROLLOUT_SECONDS = 240
 
 
 @dataclass
 class Deployed(Demo):
-    """As a test sees it: reached at the address of the gateway's service."""
+    """As a test sees it: reached at the door of this machine to the gateway's service."""
 
     address: str
     kubectl: Kubectl
@@ -109,18 +104,20 @@ class Deployed(Demo):
 
 @contextlib.contextmanager
 def deploy(cluster: RunningCluster, *, repository: Path, folder: Path) -> Iterator[Deployed]:
-    host = cluster.cluster.host_address
-    stack = Stack(folder / "state", services=(), fsync=False, advertised_host=host)
+    place = PodPlace(
+        kubeconfig=cluster.cluster.kubeconfig,
+        host_address=cluster.cluster.host_address,
+        runner_image="",
+    )
+    stack = StackForPods(place, folder / "state", fsync=False)
     running = RunningStack(stack)
     with contextlib.ExitStack() as closing:
         closing.callback(running.stop)
         running.start()
-        overlay = write_overlay(cluster, stack, repository=repository, folder=folder / "overlay")
-        doors = open_doors(cluster, stack, gateway=overlay.gateway, accounts=overlay.accounts)
-        closing.callback(lambda: cluster.call(doors.close()))
+        write_overlay(stack, repository=repository, folder=folder / "overlay")
         kubectl = cluster.kubectl
-        manifests = kubectl.build(overlay.folder)
-        secrets = make_secrets(stack, host, repository=repository, folder=folder / "secrets")
+        manifests = kubectl.build(folder / "overlay")
+        secrets = load(repository / "k8s/make_secrets.py").manifests(stack.folder / "secrets")
         closing.callback(clear, kubectl, manifests)
         kubectl.apply(of_kind(manifests, "Namespace").values())
         kubectl.apply([*secrets, *manifests])
@@ -129,7 +126,7 @@ def deploy(cluster: RunningCluster, *, repository: Path, folder: Path) -> Iterat
             admin=Person(Slipway("http://127.0.0.1:1"), ""),
             repository=repository,
             folder=folder,
-            address=f"http://{overlay.gateway}:{GATEWAY}",
+            address=stack.gateway_url,
             kubectl=kubectl,
         )
         for service in workloads(manifests):
@@ -139,67 +136,10 @@ def deploy(cluster: RunningCluster, *, repository: Path, folder: Path) -> Iterat
         made.client.close()
 
 
-@dataclass(frozen=True)
-class Overlay:
-    folder: Path
-    gateway: str
-    accounts: str
-
-
-def write_overlay(
-    cluster: RunningCluster, stack: Stack, *, repository: Path, folder: Path
-) -> Overlay:
-    generate = load(repository / "k8s/overlays/dev/generate.py")
-    host = cluster.cluster.host_address
-    # Clusters share the range of services, and each has a number of its own in its addresses.
-    number = ipaddress.ip_address(host).packed[2]
-    gateway, accounts = f"10.212.{number}.10", f"10.212.{number}.11"
-    keys = folder.parent / "account-keys"
-    keys.mkdir()
-    open_to_others(keys)
-    around = generate.Surroundings(
-        kafka=generate.Endpoint(host, port_of(stack, "kafka")),
-        postgres=generate.Endpoint(host, port_of(stack, "postgres")),
-        storage=generate.Endpoint(host, port_of(stack, "azurite")),
-        api_server=generate.Endpoint.parse(urlsplit(cluster.cluster.api.server).netloc),
-        gateway_address=gateway,
-        accounts_address=accounts,
-        keys_folder=keys,
-        public_url=f"http://{gateway}:{GATEWAY}",
-        sessions_host=f"sessions.localhost:{GATEWAY}",
-    )
-    generate.write_overlay(folder, around)
-    return Overlay(folder, gateway, accounts)
-
-
-def open_to_others(folder: Path) -> None:
-    """Let another user come as far as this folder: those above it are private to ours."""
-    for place in [folder, *folder.parents]:
-        if not place.stat().st_mode & 0o001:
-            place.chmod(place.stat().st_mode | 0o001)
-
-
-def open_doors(cluster: RunningCluster, stack: Stack, *, gateway: str, accounts: str) -> Doors:
-    host = cluster.cluster.host_address
-    number = ipaddress.ip_address(host).packed[2]
-    doors = Doors(f"slipway{number}")
-    for name in ("kafka", "postgres", "azurite"):
-        port = port_of(stack, name)
-        cluster.call(doors.open(Place(host, port), always("127.0.0.1", port)))
-    for name, address, port in (("gateway", gateway, GATEWAY), ("accounts", accounts, ACCOUNTS)):
-        find = ready_endpoints(cluster.cluster.api, namespace=NAMESPACE, service=f"slipway-{name}")
-        cluster.call(doors.open(Place(address, port), find, add_address=True))
-    return doors
-
-
-def make_secrets(stack: Stack, host: str, *, repository: Path, folder: Path) -> list[Manifest]:
-    """The stack's own, with the storage at the address where pods find it."""
-    shutil.copytree(stack.secrets.folder, folder)
-    connection = folder / stack.secrets.blob_connection.name
-    connection.write_text(connection.read_text().replace("127.0.0.1", host))
-    module = load(repository / "k8s/make_secrets.py")
-    manifests: list[Manifest] = module.manifests(folder)
-    return manifests
+def write_overlay(stack: StackForPods, *, repository: Path, folder: Path) -> None:
+    script = repository / "k8s/overlays/dev/generate.py"
+    command = [sys.executable, str(script), str(folder), f"@{stack.folder / 'options'}"]
+    subprocess.run(command, check=True)
 
 
 def publish(made: Deployed) -> None:
@@ -230,9 +170,3 @@ def clear(kubectl: Kubectl, manifests: list[Manifest]) -> None:
             namespace=SESSIONS,
         )  # fmt: skip
     kubectl.delete(manifests)
-
-
-def port_of(stack: Stack, name: str) -> int:
-    part: Any = stack.part(name)
-    address = part.address if name == "kafka" else urlsplit(part.shown_address).netloc
-    return int(address.rpartition(":")[2])

@@ -1,7 +1,6 @@
 """kubectl, as operators use it: builds overlays, applies them, asks, and says what was refused."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from slipway_local.cluster import binaries
+from slipway_local.cluster.kubectl import find_kubectl
 from slipway_local.settings import read_settings
 
 Manifest = dict[str, Any]
@@ -99,7 +98,7 @@ class Kubectl:
             options.append(f"--kubeconfig={self.kubeconfig}")
             options += [f"--as={self.user}"] if self.user else []
         done = subprocess.run(
-            [str(program()), *options, *arguments],
+            [str(find_kubectl(read_settings())), *options, *arguments],
             input=stdin,
             capture_output=True,
             text=True,
@@ -109,16 +108,6 @@ class Kubectl:
         if done.returncode:
             raise RefusedError(done.stderr.strip())
         return done.stdout
-
-
-def program() -> Path:
-    """The one that was built with the local cluster, or else the machine's own."""
-    built = read_settings().cache_folder / binaries.kubernetes_name() / "bin" / "kubectl"
-    if built.is_file():
-        return built
-    found = shutil.which("kubectl")
-    assert found is not None, "there is no kubectl yet: start the local cluster once"
-    return Path(found)
 
 
 def _list(manifests: Iterable[Mapping[str, Any]]) -> Manifest:

@@ -50,11 +50,11 @@ NEEDED = [
     *rights("create delete list update", "networkpolicies", SESSIONS, group=POLICIES),
     *rights("create", "leases", OWN, group=LEASES),
     *rights("get update", "leases", OWN, group=LEASES, name="slipway-scheduler"),
+    *rights("create get update", "configmaps", OWN),
     *rights("get list watch", "nodes", CLUSTER),
 ]
 """Verb by verb what units, warm pools, policies, leftovers and the elector ask of the API."""
 
 NEEDED_FOR_NODE_POOLS = [
     *rights("create patch", "nodes", CLUSTER),
-    *rights("create get update", "configmaps", OWN),
 ]

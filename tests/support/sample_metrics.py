@@ -10,7 +10,15 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, make_wsgi_app
 from typing_extensions import override
 
-from slipway_common import metrics
+from slipway_common.metrics import (
+    accounts,
+    gateway,
+    nodes,
+    packager,
+    scheduler,
+    shared,
+    web,
+)
 
 LABELS = {"status": ("200", "503"), "state": ("free", "wanted"), "outcome": ("done", "dead")}
 """Label → values that stand for themselves in queries; others are named after their label."""
@@ -26,7 +34,10 @@ class Quiet(WSGIRequestHandler):
 
 def all_metrics() -> list[Counter | Gauge | Histogram]:
     return [
-        each for each in vars(metrics).values() if isinstance(each, Counter | Gauge | Histogram)
+        each
+        for module in (shared, web, accounts, gateway, packager, scheduler, nodes)
+        for each in vars(module).values()
+        if isinstance(each, Counter | Gauge | Histogram)
     ]
 
 

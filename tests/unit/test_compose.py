@@ -159,9 +159,11 @@ def test_the_page_for_operators_names_every_setting(service: str) -> None:
 
 def test_the_page_for_operators_names_every_metric() -> None:
     page = (ROOT / "docs/operators.md").read_text()
-    source = (ROOT / "libs/common/src/slipway_common/metrics.py").read_text()
+    modules = (ROOT / "libs/common/src/slipway_common/metrics").glob("*.py")
+    named = re.findall(r'"(slipway_\w+)"', "".join(module.read_text() for module in modules))
 
-    assert [name for name in re.findall(r'"(slipway_\w+)"', source) if name not in page] == []
+    assert named
+    assert [name for name in named if name not in page] == []
 
 
 def test_the_readme_of_the_runner_names_every_setting() -> None:

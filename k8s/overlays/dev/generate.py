@@ -49,6 +49,12 @@ class Endpoint:
     def text(self) -> str:
         return f"{self.host}:{self.port}"
 
+    @property
+    def inside_pods(self) -> bool:
+        """Whether it leads from a pod to that pod."""
+        address = ipaddress.ip_address(self.host)
+        return address.is_loopback or address.is_unspecified
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -196,19 +202,69 @@ def _block(endpoint: Endpoint) -> Document:
     return {"cidr": str(ipaddress.ip_network(endpoint.host))}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+HELP = {
+    "kafka": "as pods reach it; it must send its clients to this address, too",
+    "postgres": "as pods reach it",
+    "storage": "as pods reach it; the same must stand in blob-connection among the secrets",
+    "api_server": "as pods reach it, where the addresses of services do not work, "
+    "as in `make cluster` (default: the service kubernetes)",
+    "gateway_address": "for the service of the gateway, where there is no name server "
+    "(default: its name)",
+    "accounts_address": "for the service of accounts, likewise",
+    "keys_folder": "of the one node, for the keys of the accounts, where nothing makes volumes; "
+    "the keys of accounts that exist already must lie in it (default: the cluster makes a volume)",
+    "public_url": "of the portal, as browsers reach it (default: %(default)s)",
+    "sessions_host": "below which each session has its own host (default: %(default)s)",
+    "loopback": "take addresses of loopback, as for pods in the node's own network",
+}
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").partition("\n")[0],
+        epilog="@FILE reads more of these from a file, one a line. The local stack writes such a "
+        "file for its own cluster: python -m slipway_local up --for-pods",
+        fromfile_prefix_chars="@",
+    )
     parser.add_argument("folder", type=Path, help="where the overlay is written")
+
+    def add(name: str, **more: Any) -> None:
+        parser.add_argument(f"--{name.replace('_', '-')}", help=HELP[name], **more)
+
     for name in USERS:
-        parser.add_argument(f"--{name}", type=Endpoint.parse, required=True, metavar="HOST:PORT")
-    parser.add_argument("--api-server", type=Endpoint.parse, metavar="HOST:PORT")
-    parser.add_argument("--gateway-address", metavar="NUMBER")
-    parser.add_argument("--accounts-address", metavar="NUMBER")
-    parser.add_argument("--keys-folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--public-url", default=PUBLIC_URL)
-    parser.add_argument("--sessions-host", default=SESSIONS_HOST)
+        add(name, type=Endpoint.parse, required=True, metavar="HOST:PORT")
+    add("api_server", type=Endpoint.parse, metavar="HOST:PORT")
+    add("gateway_address", metavar="NUMBER")
+    add("accounts_address", metavar="NUMBER")
+    add("keys_folder", type=Path, metavar="FOLDER")
+    add("public_url", default=PUBLIC_URL, metavar="URL")
+    add("sessions_host", default=SESSIONS_HOST, metavar="HOST:PORT")
+    add("loopback", action="store_true")
+    return parser
+
+
+def unreachable(around: Surroundings) -> list[str]:
+    """Options that name an address at which a pod finds itself."""
+    endpoints = {name: getattr(around, name) for name in (*USERS, "api_server")}
+    return [
+        f"--{name.replace('_', '-')} {endpoint.text}"
+        for name, endpoint in endpoints.items()
+        if endpoint is not None and endpoint.inside_pods
+    ]
+
+
+def main() -> None:
+    parser = arguments()
     options = vars(parser.parse_args())
-    write_overlay(options.pop("folder"), Surroundings(**options))
+    folder, loopback = options.pop("folder"), options.pop("loopback")
+    around = Surroundings(**options)
+    if (wrong := unreachable(around)) and not loopback:
+        parser.error(
+            f"{', '.join(wrong)}: there a pod finds itself, and not this machine. Give addresses "
+            "that pods reach (of the local stack: python -m slipway_local up --for-pods, then "
+            "@.slipway/for-pods/options), or --loopback if you mean it"
+        )
+    write_overlay(folder, around)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from slipway_local.arrangement import Arrangement
 from slipway_local.cluster.commands import Commands
 from slipway_local.daemon import SUPERVISOR, bring_down, bring_up, supervisor_command
 from slipway_local.demo import Demo
@@ -21,10 +22,14 @@ from slipway_local.display import ProgressDisplay, doctor_table, status_table
 from slipway_local.doctor import examine
 from slipway_local.environment import DEMO_ACCOUNT, DEMO_ADMIN
 from slipway_local.errors import LocalError, MissingToolError, tail
+from slipway_local.for_pods import StackForPods
+from slipway_local.hints import after_parts, look_at_pods
+from slipway_local.in_pods import InPods, Sessions, refuse_another
 from slipway_local.processes import environment_of
 from slipway_local.secrets import Secrets
 from slipway_local.settings import Settings, read_settings, repository
 from slipway_local.stack import PARTS, Stack
+from slipway_local.stacks import make_stack, unheard_variables, what_in_pods
 from slipway_local.state import State
 from slipway_local.status import STOPPED, Phase, Status, as_json, read_status
 from slipway_local.supervisor import run_supervisor
@@ -35,8 +40,6 @@ MISSING = 3
 FOLLOW_SECONDS = 0.2
 UNFOLDED = 250
 
-# Where people expect a portal; another port is chosen if it is taken.
-PREFERRED_PORTS = {"gateway": 8080}
 
 app = typer.Typer(
     help="The local stack: Kafka, PostgreSQL, Azurite and the services on this machine.",
@@ -46,6 +49,10 @@ app = typer.Typer(
 )
 
 PartsOnly = Annotated[bool, typer.Option("--parts-only", help="Leave out our own services.")]
+SessionsOption = Annotated[
+    Sessions,
+    typer.Option("--sessions", help="What sessions are: of this machine, or of a cluster."),
+]
 Lines = Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines to show.")]
 
 
@@ -79,10 +86,8 @@ def _errors() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def _stack(settings: Settings, *, parts_only: bool) -> Stack:
-    if parts_only:
-        return Stack(settings=settings, services=())
-    return Stack(settings=settings, preferred_ports=PREFERRED_PORTS)
+def _arrangement(settings: Settings) -> Arrangement:
+    return Arrangement(settings, State(settings.state_folder), _cluster_commands, _console)
 
 
 @app.command()
@@ -92,18 +97,43 @@ def up(
         bool, typer.Option("--foreground", help="Stay, and stop everything on Ctrl-C.")
     ] = False,
     parts_only: PartsOnly = False,
+    sessions: SessionsOption = Sessions.PROCESSES,
+    for_pods: Annotated[
+        bool,
+        typer.Option(
+            "--for-pods",
+            help="The parts alone, where pods of the local cluster reach them: for services there.",
+        ),
+    ] = False,
 ) -> None:
     """Start what does not run yet, and return when all is ready."""
     with _told():
         settings = read_settings()
-        stack = _stack(settings, parts_only=parts_only)
+        try:
+            in_pods = what_in_pods(sessions, parts_only=parts_only, for_pods=for_pods)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        arrangement = _arrangement(settings)
         console = _console()
-        known = read_status(stack.state.status_file)
+        known = read_status(arrangement.state.status_file)
         running = known.supervisor is not None
         if running and foreground:
             raise LocalError("the stack runs already; stop it first with: down")
-        if not running:
-            require_all(stack.needed_tools(), settings)
+        if running:
+            record = arrangement.record
+            refuse_another(record.in_pods, in_pods)
+        else:
+            if unheard := unheard_variables(settings):
+                console.print(
+                    f"not heeded: {', '.join(unheard)} (the local stack says itself what its "
+                    "services get; sessions become pods with --sessions pods)",
+                    style="yellow",
+                    markup=False,
+                    soft_wrap=True,
+                )
+            require_all(Stack(settings=settings).needed_tools(), settings)
+            record = arrangement.prepare(in_pods)
+        stack = make_stack(settings, parts_only=parts_only, record=record)
         names = tuple(part.name for part in known.parts) if running else stack.names
         missing = [name for name in stack.names if name not in names]
         if missing:
@@ -115,6 +145,8 @@ def up(
         def ready(status: Status) -> None:
             _show(console, "The stack runs already." if running else "The stack is ready.", status)
             console.print(f"The logs lie in {stack.state.logs}.", soft_wrap=True)
+            if isinstance(stack, StackForPods):
+                console.print(after_parts(stack), markup=False, soft_wrap=True)
 
         display = ProgressDisplay(console, names, known=known if running else STOPPED)
         if foreground:
@@ -125,7 +157,7 @@ def up(
             status = asyncio.run(
                 bring_up(
                     stack.state,
-                    supervisor_command(parts_only=parts_only),
+                    supervisor_command(parts_only=parts_only, in_pods=in_pods),
                     environment=dict(os.environ),
                     watch=display.see,
                 )
@@ -139,35 +171,53 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="Do the whole job, show the result, and stop.")
     ] = False,
+    sessions: SessionsOption = Sessions.PROCESSES,
 ) -> None:
     """Start everything, publish the sample app, and tell where to log on."""
     with _told():
         settings = read_settings()
         state = State(settings.state_folder)
         ran_before = read_status(state.status_file).supervisor is not None
-        up(foreground=False, parts_only=False)
-        url = read_status(state.status_file).exports["SLIPWAY_URL"].strip("'")
-        console = _console()
-        running = Demo(
-            url,
-            Secrets(state.secrets),
-            repository=repository(),
-            say=lambda line: console.print(line, markup=False),
-        )
         try:
-            running.publish()
-            if once:
-                _show_result(console, running.run_once())
+            up(sessions=sessions)
+            _run_demo(settings, state, once=once)
         finally:
-            running.close()
             if once and not ran_before:
-                asyncio.run(bring_down(state))
+                _console().print("stopping what was started")
+                _bring_all_down(settings)
+
+
+def _run_demo(settings: Settings, state: State, *, once: bool) -> None:
+    url = read_status(state.status_file).exports["SLIPWAY_URL"].strip("'")
+    console = _console()
+    running = Demo(
+        url,
+        Secrets(state.secrets),
+        repository=repository(),
+        say=lambda line: console.print(line, markup=False),
+    )
+    try:
+        running.publish()
+        if once:
+            _show_result(console, running.run_once())
+    finally:
+        running.close()
     if not once:
+        record = _arrangement(settings).record
+        place = record.place if record.in_pods is InPods.SESSIONS else None
         console.print(
             f"\nLog on at {url}\n  account   {DEMO_ACCOUNT}\n  user      {DEMO_ADMIN}\n"
-            f"  password  {running.password}\n\nStop with `make down`; the data stays.",
+            f"  password  {running.password}\n{look_at_pods(place, settings) if place else ''}\n"
+            "Stop with `make down`; the data stays.",
             markup=False,
+            soft_wrap=True,
         )
+
+
+def _bring_all_down(settings: Settings) -> bool:
+    """Stop the stack, and the cluster if it was started for it; False if nothing ran."""
+    stopped = asyncio.run(bring_down(State(settings.state_folder)))
+    return _arrangement(settings).stop_cluster() or stopped
 
 
 def _show_result(console: Console, result: dict[str, Any]) -> None:
@@ -180,18 +230,21 @@ def _show_result(console: Console, result: dict[str, Any]) -> None:
 
 
 @app.command(hidden=True)
-def supervise(*, parts_only: PartsOnly = False) -> None:
+def supervise(*, parts_only: PartsOnly = False, in_pods: InPods = InPods.NOTHING) -> None:
     """Be the supervisor; `up` starts this."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     with _told():
-        run_supervisor(_stack(read_settings(), parts_only=parts_only))
+        settings = read_settings()
+        record = _arrangement(settings).record
+        refuse_another(record.in_pods, in_pods)
+        run_supervisor(make_stack(settings, parts_only=parts_only, record=record))
 
 
 @app.command()
 def down() -> None:
     """Stop everything that was started; the data stays."""
     with _told():
-        stopped = asyncio.run(bring_down(State(read_settings().state_folder)))
+        stopped = _bring_all_down(read_settings())
         _console().print("Stopped." if stopped else "Nothing was running.")
 
 
@@ -274,9 +327,9 @@ def _ready_status() -> Status:
 def clean() -> None:
     """Stop everything and delete its data. The cache of downloads stays."""
     with _told():
-        state = State(read_settings().state_folder)
-        asyncio.run(bring_down(state))
-        state.remove()
+        settings = read_settings()
+        _bring_all_down(settings)
+        State(settings.state_folder).remove()
         _console().print("Stopped, and the data deleted.")
 
 
@@ -314,4 +367,5 @@ def _follow(log: Path) -> None:
         raise LocalError(f"{log} does not exist yet") from None
 
 
-app.add_typer(Commands(_told, _console).app(), name="cluster")
+_cluster_commands = Commands(_told, _console)
+app.add_typer(_cluster_commands.app(), name="cluster")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from slipway_local.errors import BusyError, LocalError, tail
 from slipway_local.files import locked, try_lock
+from slipway_local.in_pods import InPods
 from slipway_local.processes import remove_leftovers, wait_gone, wait_until
 from slipway_local.state import State
 from slipway_local.status import STOPPED, Phase, Status, read_status
@@ -24,9 +25,10 @@ POLL_SECONDS = 0.1
 Watch = Callable[[Status], None]
 
 
-def supervisor_command(*, parts_only: bool) -> list[str]:
+def supervisor_command(*, parts_only: bool, in_pods: InPods = InPods.NOTHING) -> list[str]:
     command = [sys.executable, "-m", "slipway_local", "supervise"]
-    return [*command, "--parts-only"] if parts_only else command
+    command += ["--parts-only"] if parts_only else []
+    return command if in_pods is InPods.NOTHING else [*command, f"--in-pods={in_pods}"]
 
 
 async def bring_up(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from slipway_client import Slipway, SlipwayProblem
 from slipway_client.pack import pack, sealed_file
@@ -56,6 +57,7 @@ class Demo:
 
     def run_once(self) -> dict[str, Any]:
         """Launch the app, solve a real model as a task, stop what was started; the result."""
+        before = self._open_sessions()
         self._say(f"launching {APP}")
         started = time.monotonic()
         session = self._client.sessions.launch(APP)
@@ -75,8 +77,19 @@ class Demo:
             )
         except SlipwayProblem as problem:
             raise LocalError(f"the task failed: {problem}") from problem
-        self._client.sessions.stop(session.id)
+        for other in self._open_sessions() - before:
+            self._stop(other)
         return result
+
+    def _open_sessions(self) -> set[UUID]:
+        return {session.id for session in self._client.sessions.list(open_only=True)}
+
+    def _stop(self, session_id: UUID) -> None:
+        """Return once it is over, so that nothing is cut off when the rest is stopped."""
+        self._client.sessions.stop(session_id)
+        for view in self._client.sessions.watch(session_id):
+            if view.state.over:
+                return
 
     def _build_runtime(self) -> Path:
         output = self._secrets.vendor_root.parent.parent / "dist"

@@ -44,7 +44,7 @@ EXPORTED = {
 """Other names than above: a shell that has them must not take our parts for external ones."""
 
 
-def _unheard(_: Progress) -> None:
+def unheard(_: Progress) -> None:
     """Report to nobody."""
 
 
@@ -87,7 +87,7 @@ class Stack:
         self._surroundings: Surroundings | None = None
         self._members: dict[str, Part] = {}
         self._states = dict.fromkeys(self.names, PartState.WAITING)
-        self._report: Report = _unheard
+        self._report: Report = unheard
         self.secrets = Secrets(self._state.secrets)
 
     @property
@@ -182,7 +182,7 @@ class Stack:
             words["SLIPWAY_URL"] = shlex.quote(self.gateway_url)
         return words
 
-    async def start(self, progress: Report = _unheard) -> None:
+    async def start(self, progress: Report = unheard) -> None:
         """Start everything and return when all is ready; if something fails, stop it all."""
         if self._lock is not None:
             return

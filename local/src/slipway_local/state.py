@@ -21,8 +21,8 @@ ENTERABLE_FOLDER = 0o755
 SHARED_DATA = Path("/var/lib/slipway")
 """For data that root's own folders would hide from PostgreSQL's user."""
 
-CONTENTS = ("azurite", "kafka", "logs", "postgres", "run", "secrets", "work")
-FILES = ("launch.lock", "lock", "state.json", "status.json")
+CONTENTS = ("azurite", "for-pods", "kafka", "logs", "postgres", "run", "secrets", "work")
+FILES = ("launch.lock", "lock", "pods.json", "state.json", "status.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,16 @@ class State:
     @property
     def status_file(self) -> Path:
         return self.folder / "status.json"
+
+    @property
+    def pods_file(self) -> Path:
+        """What of the stack runs in pods, and where."""
+        return self.folder / "pods.json"
+
+    @property
+    def for_pods(self) -> Path:
+        """What is written for services that run in a cluster."""
+        return self.folder / "for-pods"
 
     @property
     def lock_file(self) -> Path:

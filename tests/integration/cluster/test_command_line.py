@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 
@@ -45,7 +46,12 @@ async def test_up_status_env_kill_up_again_down_and_clean(command, settings: Set
     assert code == 1
     assert "started without node, containerd, kubelet" in errors
     code, output, _ = await command("env")
-    assert output == f"export KUBECONFIG={state.configuration / 'admin.kubeconfig'}\n"
+    export, *others = output.splitlines()
+    assert export == f"export KUBECONFIG={state.configuration / 'admin.kubeconfig'}"
+    # Only a path without kubectl is given one.
+    assert [line.startswith('export PATH="$PATH":') for line in others] == (
+        [] if shutil.which("kubectl") else [True]
+    )
 
     supervisor = read_status(state.status_file).supervisor
     assert supervisor is not None

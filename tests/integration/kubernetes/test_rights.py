@@ -94,7 +94,7 @@ def kubectl(cluster: RunningCluster, overlays: dict[str, list[Manifest]]) -> Ite
 @pytest.fixture
 def with_node_pools(kubectl: Kubectl, overlays: dict[str, list[Manifest]]) -> Iterator[None]:
     wanted = [one for one in overlays["production"] if "node-pools" in one["metadata"]["name"]]
-    assert {one["kind"] for one in wanted} == RIGHTS_KINDS - {"Namespace", "ServiceAccount"}
+    assert {one["kind"] for one in wanted} == {"ClusterRole", "ClusterRoleBinding"}
     kubectl.apply(wanted)
     wait_for(
         lambda: all(answers(kubectl, SCHEDULER, NEEDED_FOR_NODE_POOLS).values()), what="rights"

@@ -194,6 +194,12 @@ TROUBLE: dict[str, dict[str, str]] = {
         'slipway_sessions_running{pod="a"}': "4x60",
         'slipway_sessions_running{pod="b"}': "4x60",
     },
+    "SlipwayNoSessionRuns": {
+        'slipway_sessions_wanted{pod="a"}': "1x60",
+        'slipway_sessions_wanted{pod="b"}': "0x60",
+        'slipway_sessions_running{pod="a"}': "0x60",
+        'slipway_sessions_running{pod="b"}': "0x60",
+    },
     "SlipwaySessionsStartSlowly": {
         f'{BUCKETS}{{le="60"}}': "0x60",
         f'{BUCKETS}{{le="180"}}': "0+10x60",
@@ -206,9 +212,12 @@ TROUBLE: dict[str, dict[str, str]] = {
     "SlipwayWarmPoolHeld": {'slipway_warm_pools_held{runtime="r",profile="p"}': "1x60"},
     "SlipwayPodsWaitForNodes": {'slipway_node_pods_waiting{pool="p"}': "2x60"},
     "SlipwayNodesFail": {'slipway_node_failures_total{pool="p"}': "0+1x60"},
+    # Nobody has ever led: no node of any pool was ever looked at.
     "SlipwayNobodyLooksAfterNodes": {
-        "slipway_node_leader": "1x20 0x40",
-        'slipway_node_count{pool="p",phase="ready"}': "3x60",
+        'slipway_node_leader{pod="a"}': "0x60",
+        'slipway_node_leader{pod="b"}': "0x60",
+        'slipway_node_pools{pod="a"}': "2x60",
+        'slipway_node_pools{pod="b"}': "2x60",
     },
     "SlipwayUnseen": {"something_else": "1x60"},
     "SlipwayDeadLetters": {
@@ -236,6 +245,12 @@ CALM: dict[str, dict[str, str]] = {
         'slipway_sessions_running{pod="a"}': "5x60",
         'slipway_sessions_running{pod="b"}': "5x60",
     },
+    "SlipwayNoSessionRuns": {
+        'slipway_sessions_wanted{pod="a"}': "5x60",
+        'slipway_sessions_wanted{pod="b"}': "0x60",
+        'slipway_sessions_running{pod="a"}': "1x60",
+        'slipway_sessions_running{pod="b"}': "0x60",
+    },
     "SlipwaySessionsStartSlowly": {
         f'{BUCKETS}{{le="5"}}': "0+10x60",
         f'{BUCKETS}{{le="+Inf"}}': "0+10x60",
@@ -248,8 +263,8 @@ CALM: dict[str, dict[str, str]] = {
     "SlipwayPodsWaitForNodes": {'slipway_node_pods_waiting{pool="p"}': "2x50 0x10"},
     "SlipwayNodesFail": {'slipway_node_failures_total{pool="p"}': "1x60"},
     # An installation without pools of its own: nobody leads them, and nobody misses it.
-    "SlipwayNobodyLooksAfterNodes": {"slipway_node_leader": "0x60"},
-    "SlipwayUnseen": {"slipway_sessions_wanted": "0x60"},
+    "SlipwayNobodyLooksAfterNodes": {"slipway_node_leader": "0x60", "slipway_node_pools": "0x60"},
+    "SlipwayUnseen": {"slipway_outbox_backlog": "0x60"},
     "SlipwayDeadLetters": {
         'slipway_events_handled_total{topic="t",outcome="dead"}': "4x60",
         'slipway_events_handled_total{topic="t",outcome="done"}': "0+100x60",
@@ -267,6 +282,33 @@ CALM: dict[str, dict[str, str]] = {
     "SlipwayRefusalsJump": {'slipway_security_refused_total{rule="r"}': "0+600x60"},
 }
 """Alert → series by which it must not fire."""
+
+SIGNS_OF_LIFE = {
+    "SlipwayAccountsGone": 'slipway_outbox_backlog{pod="accounts-1"}',
+    "SlipwayGatewayGone": 'slipway_upload_bytes_total{pod="gateway-1"}',
+    "SlipwayPackagerGone": 'slipway_package_seconds_count{pod="packager-1"}',
+    "SlipwaySchedulerGone": 'slipway_sessions_wanted{pod="scheduler-0"}',
+}
+"""Alert → what the service tells that it misses."""
+
+for each, sign in SIGNS_OF_LIFE.items():
+    alive = dict.fromkeys(SIGNS_OF_LIFE.values(), "0x60")
+    # One of two instances ends half-way, and is not missed; in trouble the other ends as well.
+    second = sign.replace("pod=", 'instance="other",pod=')
+    CALM[each] = {**alive, second: "0x20 stale"}
+    TROUBLE[each] = {**alive, second: "0x20 stale", sign: "0x30 stale"}
+
+# One leader of two schedulers goes, and the other takes over.
+LEADERS_CHANGE = {
+    'slipway_node_leader{pod="a"}': "1x30 0x30",
+    'slipway_node_leader{pod="b"}': "0x31 1x29",
+    'slipway_node_pools{pod="a"}': "2x60",
+    'slipway_node_pools{pod="b"}': "2x60",
+}
+LEADER_LOST = {
+    "slipway_node_leader": "1x20 0x40",
+    "slipway_node_pools": "3x60",
+}
 
 
 def firing(folder: Path, work: Path, alert: str, series: dict[str, str]) -> bool:
@@ -318,3 +360,21 @@ def test_an_alert_fires_when_there_is_trouble(manifests_folder: Path, tmp_path: 
 @pytest.mark.parametrize("alert", CALM)
 def test_an_alert_is_quiet_when_there_is_none(manifests_folder: Path, tmp_path: Path, alert: str):
     assert not firing(manifests_folder, tmp_path, alert, CALM[alert])
+
+
+def test_nodes_are_missed_whose_leader_is_lost_and_not_when_another_leads(
+    manifests_folder: Path, tmp_path: Path
+):
+    alert = "SlipwayNobodyLooksAfterNodes"
+
+    assert firing(manifests_folder, tmp_path, alert, LEADER_LOST)
+    assert not firing(manifests_folder, tmp_path, alert, LEADERS_CHANGE)
+
+
+@pytest.mark.parametrize("alert", SIGNS_OF_LIFE)
+def test_a_service_that_is_gone_is_named_alone_and_not_when_all_are_unseen(
+    manifests_folder: Path, tmp_path: Path, alert: str
+):
+    for other in SIGNS_OF_LIFE.keys() - {alert} | {"SlipwayUnseen"}:
+        assert not firing(manifests_folder, tmp_path, other, TROUBLE[alert])
+    assert not firing(manifests_folder, tmp_path, alert, TROUBLE["SlipwayUnseen"])

@@ -103,6 +103,9 @@ async def test_an_operator_makes_an_account(command, tmp_path: Path) -> None:
     code, _, errors = await command("operate", *create)
     assert code == 1
     assert "account acme exists already" in errors
+    code, output, _ = await command("operate", "list-accounts")
+    assert code == 0
+    assert [line.split()[1] for line in output.splitlines()] == ["acme", "demo"]
     code, output, _ = await command("operate", "change-account", "--help")
     assert code == 0
     assert "--no-queue" in output

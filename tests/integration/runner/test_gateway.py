@@ -104,9 +104,12 @@ class Gateway:
         await self.world.catalogue.on_upload(upload)
         await self.world.catalogue.on_ready(package)
 
-    async def call(self, method: str, path: str, token: str | None) -> tuple[int, bytes]:
+    async def call(
+        self, method: str, path: str, token: str | None, body: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        body = {"claim_id": str(uuid4())} if path == "/claim" else None
+        if path == "/claim":
+            body = body or {"claim_id": str(uuid4())}
         async with (
             aiohttp.ClientSession(self.url, headers=headers) as http,
             http.request(method, "/runner/v1" + path, json=body) as answer,
@@ -245,6 +248,51 @@ async def test_only_a_ready_runtime_of_the_account_itself_is_given(gateway: Gate
             status, body = await gateway.call(method, path, token)
             assert status == 404
             assert json.loads(body)["type"] == "urn:slipway:problem:not-found"
+
+
+async def test_a_session_whose_key_is_missing_says_so_and_starts_once_it_is_there(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    who = await gateway.world.account()
+    await gateway.publish_runtime(who.account_id, runtime_archive(preload=False), who)
+    app_id = await gateway.world.publish(who, name="depots", version="1")
+    [blob] = [
+        row["blob"]
+        for row in await gateway.world.fetch("SELECT blob FROM packages WHERE id = $1", app_id)
+    ]
+    await Vault(gateway.world.blobs, gateway.world.keys).put(who.account_id, blob, b"an app")
+    session_id = await gateway.world.launch(who)
+    key = tmp_path / "keys" / str(who.account_id) / "1.key"
+    elsewhere = key.rename(tmp_path / "1.key")
+    token, body = gateway.scheduler.session_token(session_id), {"claim_id": str(uuid4())}
+
+    refused = [await gateway.call("POST", "/claim", token, body) for _ in range(3)]
+    session = await gateway.world.sessions.view(who, session_id)
+    elsewhere.rename(key)
+    status, _ = await gateway.call("POST", "/claim", token, body)
+    healed = await gateway.world.sessions.view(who, session_id)
+
+    assert {status for status, _ in refused} == {503}
+    assert session.message == problems.LACKS_KEY
+    assert [step.message for step in session.steps].count(problems.LACKS_KEY) == 1
+    assert status == 200
+    assert healed.message == "Fetching app and runtime"
+
+
+async def test_a_member_whose_key_is_missing_is_asked_to_come_again(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    who = await gateway.world.account()
+    await gateway.publish_runtime(who.account_id, runtime_archive(preload=True), who)
+    key = tmp_path / "keys" / str(who.account_id) / "1.key"
+    elsewhere = key.rename(tmp_path / "1.key")
+    token = gateway.scheduler.member_token(who.account_id)
+
+    before, _ = await gateway.call("POST", "/member/claim", token)
+    elsewhere.rename(key)
+    after, _ = await gateway.call("POST", "/member/claim", token)
+
+    assert (before, after) == (503, 200)
 
 
 class PlayedAccounts:

@@ -32,9 +32,9 @@ from integration.scheduler.pods_place import (
     namespace_in,
     versions,
 )
-from slipway_common import metrics
 from slipway_common.contracts.base import utc_now
 from slipway_common.contracts.sessions import EndReason, SessionKind, SessionStage, SessionWanted
+from slipway_common.metrics import scheduler as metrics
 from slipway_local.cluster.cluster import Cluster
 from slipway_local.files import try_lock
 from slipway_local.settings import read_settings

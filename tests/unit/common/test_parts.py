@@ -2,24 +2,30 @@
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, SecretStr, ValidationError
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from slipway_accounts.settings import Settings as AccountsSettings
-from slipway_common import metrics
 from slipway_common.contracts.problems import PREFIX, Code, problem
+from slipway_common.crypto.keys import UnknownKeyError
 from slipway_common.deadline import Deadline, DeadlineExceededError
 from slipway_common.errors import PermanentError, TransientError
 from slipway_common.failpoints import FailpointSyntaxError, failpoint, parse
 from slipway_common.health import Health, build_app
 from slipway_common.kafka.delivery import backoff_seconds
+from slipway_common.metrics import shared
 from slipway_common.periodic import Periodic
 from slipway_common.settings import HttpSettings, KafkaSettings, PostgresSettings, read_secret
 from slipway_common.web import problems
@@ -76,7 +82,7 @@ class TestPeriodic:
             await loop.run()
 
         assert rounds == 2
-        assert metrics.periodic_failures.labels(name)._value.get() == 1
+        assert shared.periodic_failures.labels(name)._value.get() == 1
 
     async def test_woken_it_does_not_wait_for_its_time(self) -> None:
         rounds = asyncio.Semaphore(0)
@@ -144,7 +150,7 @@ class TestHealth:
 
         assert client.get("/readyz").json() == {"ready": True, "problems": {}}
         assert client.get("/livez").status_code == 200
-        assert "slipway_outbox_backlog" in client.get("/metrics").text
+        assert "slipway_periodic_failures_total" in client.get("/metrics").text
 
     async def test_a_check_that_answers_no_fails(self) -> None:
         found = await Health({"kafka": self.no}).problems()
@@ -176,6 +182,39 @@ class TestHealth:
         assert await health.problems() == {"process": "shutting down"}
 
 
+class TestMetrics:
+    OWN = {  # noqa: RUF012
+        "accounts": {"accounts", "web"},
+        "gateway": {"gateway", "web"},
+        "packager": {"packager"},
+        "scheduler": {"scheduler", "nodes"},
+    }
+    """Service → the modules of metrics that it tells, besides those that all share."""
+
+    @pytest.mark.parametrize("service", OWN)
+    def test_a_service_tells_its_own_and_no_other_s(self, service: str) -> None:
+        script = (
+            f"import sys, slipway_{service}.app as _; from prometheus_client import REGISTRY as r;"
+            " print(*(name for name in r._names_to_collectors if name.startswith('slipway_')))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        )
+
+        folder = Path(shared.__file__).parent
+        expected = {
+            name
+            for module in {"shared"} | self.OWN[service]
+            for name in re.findall(r'"(slipway_\w+)"', (folder / f"{module}.py").read_text())
+        }
+        every = {
+            name
+            for module in folder.glob("*.py")
+            for name in re.findall(r'"(slipway_\w+)"', module.read_text())
+        }
+        assert set(done.stdout.split()) & every == expected
+
+
 class Body(BaseModel):
     number: int
 
@@ -196,6 +235,7 @@ class TestProblems:
                 "problem": problem(Code.VERSION_EXISTS, "Raise the version.", hint=1),
                 "transient": TransientError("postgres at 10.0.0.1 is away"),
                 "permanent": PermanentError("a secret detail"),
+                "keyless": UnknownKeyError("account a has no key 1, a secret detail"),
                 "unexpected": ZeroDivisionError("a secret detail"),
                 "busy": problem(Code.SESSION_LIMIT),
                 "teapot": HTTPException(418),
@@ -209,6 +249,7 @@ class TestProblems:
             ("problem", 409, "version-exists"),
             ("transient", 503, "unavailable"),
             ("permanent", 500, "internal"),
+            ("keyless", 503, "unavailable"),
             ("unexpected", 500, "internal"),
             ("busy", 429, "session-limit-reached"),
         ],
@@ -225,6 +266,38 @@ class TestProblems:
         assert ("retry-after" in answer.headers) == (status in {429, 503})
         assert "10.0.0.1" not in answer.text
         assert "secret detail" not in answer.text
+
+    @pytest.mark.parametrize("kind", ["permanent", "keyless"])
+    def test_what_was_foreseen_is_one_line_of_the_log(self, client: TestClient, kind: str) -> None:
+        with structlog.testing.capture_logs() as lines:
+            client.get(f"/raise/{kind}")
+
+        (line,) = lines
+        assert line["log_level"] == "error"
+        assert "a secret detail" in line["reason"]
+        assert "exc_info" not in line
+
+    def test_who_lacks_a_key_hears_whose_turn_it_is_and_the_log_is_told_once(
+        self, client: TestClient
+    ) -> None:
+        with structlog.testing.capture_logs() as lines:
+            answers = [client.get("/raise/keyless") for _ in range(5)]
+
+        assert {answer.json()["detail"] for answer in answers} == {problems.LACKS_KEY}
+        assert [line["event"] for line in lines] == ["lacks a key"]
+
+    async def test_the_log_is_reminded_of_a_key_that_is_still_missing(self) -> None:
+        clock = iter((0.0, 30.0, 59.0, 60.0, 61.0, 61.0))
+        missing = problems.MissingKeys(clock=lambda: next(clock))
+        request = Request({"type": "http", "path": "/", "headers": []})
+
+        with structlog.testing.capture_logs() as lines:
+            for _ in range(5):
+                await missing.on_missing(request, UnknownKeyError("account a has no key 1"))
+            await missing.on_missing(request, UnknownKeyError("account b has no key 1"))
+
+        reasons = [line["reason"] for line in lines]
+        assert reasons == ["account a has no key 1"] * 2 + ["account b has no key 1"]
 
     def test_a_problem_keeps_its_own_words_and_members(self, client: TestClient) -> None:
         found = client.get("/raise/problem").json()

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import structlog
 
-from slipway_common import metrics
+from slipway_common.metrics import shared as metrics
 
 logger = structlog.get_logger(__name__)
 

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,6 +15,7 @@ from rich.console import Console
 
 from slipway_local.cluster.cluster import Cluster
 from slipway_local.cluster.images.own import NAMES
+from slipway_local.cluster.kubectl import find_kubectl
 from slipway_local.cluster.machine.network import Claims
 from slipway_local.cluster.members import Nodes
 from slipway_local.cluster.preparation import prepare
@@ -116,7 +119,9 @@ class Commands:
         """Stop the cluster; its objects and images stay."""
         with self._told():
             settings = read_settings()
-            self._console().print("Stopped." if _bring_down(settings) else "Nothing was running.")
+            self._console().print(
+                "Stopped." if bring_cluster_down(settings) else "Nothing was running."
+            )
 
     def status(
         self, *, json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
@@ -134,13 +139,16 @@ class Commands:
                 raise typer.Exit(FAILED)
 
     def env(self) -> None:
-        """Print where the cluster is as a shell export, for kubectl and for tests."""
+        """Print where the cluster is as shell exports, and kubectl if the path has none."""
         with self._told():
             found = read_status(_state(read_settings()).status_file)
             if found.supervisor is None or found.phase is not Phase.READY:
                 raise LocalError("the cluster is not running; start it with: cluster up")
             for variable, word in found.exports.items():
                 typer.echo(f"export {variable}={word}")
+            kubectl = find_kubectl(read_settings())
+            if shutil.which("kubectl") is None:
+                typer.echo(f'export PATH="$PATH":{shlex.quote(str(kubectl.parent))}')
 
     def doctor(self, *, nodes: NodesOption = Nodes.KUBELET) -> None:
         """Tell what is needed, what is there, and how to install the rest."""
@@ -171,7 +179,7 @@ class Commands:
         """Stop the cluster and delete its objects and images. What was built stays."""
         with self._told():
             settings = read_settings()
-            _bring_down(settings)
+            bring_cluster_down(settings)
             _state(settings).remove()
             self._console().print("Stopped, and the data deleted.")
 
@@ -184,7 +192,7 @@ def _state(settings: Settings) -> ClusterState:
     return ClusterState(settings.state_folder / "cluster")
 
 
-def _bring_down(settings: Settings) -> bool:
+def bring_cluster_down(settings: Settings) -> bool:
     """Stop it, and remove what a killed one has left of its network; False if nothing ran."""
     stopped = asyncio.run(bring_down(_state(settings)))
     if is_root():

@@ -15,22 +15,23 @@ VARIABLE = "SLIPWAY_KUBECONFIG"
 class Outside(External):
     """Stands in for the parts of our own. Starting it checks that somebody is there."""
 
-    def __init__(self, kubeconfig: Path) -> None:
-        super().__init__(ELSEWHERE, str(kubeconfig), variable=VARIABLE)
+    def __init__(self, kubeconfig: Path, *, variable: str = VARIABLE) -> None:
+        super().__init__(ELSEWHERE, str(kubeconfig), variable=variable)
         self.kubeconfig = kubeconfig
+        self._named_by = variable
 
     @override
     async def start(self) -> None:
         if not self.kubeconfig.is_file():
-            raise PartError(self.name, f"{self.kubeconfig} does not exist (from {VARIABLE})")
+            raise PartError(self.name, f"{self.kubeconfig} does not exist (from {self._named_by})")
         async with await Api.open(self.kubeconfig) as api:
             try:
                 ready = await api.is_ready()
             except (OSError, TimeoutError) as error:
                 raise PartError(
                     self.name,
-                    f"nothing answers at {api.server} (from {self.kubeconfig}, which {VARIABLE} "
-                    f"names): {error}",
+                    f"nothing answers at {api.server} (from {self.kubeconfig}, which "
+                    f"{self._named_by} names): {error}",
                 ) from error
             if not ready:
                 raise PartError(self.name, f"{api.server} answers that it is not ready")

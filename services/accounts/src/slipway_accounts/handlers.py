@@ -21,6 +21,11 @@ GROUP = "slipway-accounts"
 make each other stop and join again at every start."""
 
 
+AT_ONCE = 3
+"""Readers of a topic with many events: each has partitions of its own, so that what belongs to one
+key stays in order while others do not wait for it."""
+
+
 class Handlers:
     def __init__(self, catalogue: CatalogueService, sessions: SessionService) -> None:
         self._catalogue = catalogue
@@ -59,15 +64,16 @@ class Handlers:
 
 
 def register(broker: KafkaBroker, handlers: Handlers) -> None:
-    for topic, handler in (
-        (UPLOADS, handlers.on_upload),
-        (PACKAGES, handlers.on_package),
-        (LAUNCHES, handlers.on_launch),
-        (SESSIONS, handlers.on_session),
+    for topic, handler, at_once in (
+        (UPLOADS, handlers.on_upload, 1),
+        (PACKAGES, handlers.on_package, 1),
+        (LAUNCHES, handlers.on_launch, AT_ONCE),
+        (SESSIONS, handlers.on_session, AT_ONCE),
     ):
         broker.subscriber(
             topic.name,
             group_id=f"{GROUP}.{topic.name}",
+            max_workers=at_once,
             auto_offset_reset="earliest",
             session_timeout_ms=6000,
             heartbeat_interval_ms=1500,

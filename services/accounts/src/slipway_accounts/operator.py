@@ -1,4 +1,4 @@
-"""What only the operator of an installation may do: make accounts, and set their limits.
+"""What only the operator of an installation may do: make and list accounts, set their limits.
 
 ``python -m slipway_accounts create-account NAME --admin USER --password-file FILE``
 """
@@ -25,6 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("name")
     create.add_argument("--admin", required=True, help="name of its first user")
     create.add_argument("--password-file", required=True, type=Path)
+    commands.add_parser("list-accounts", help="print id and name of each account")
     change = commands.add_parser("change-account", help="set the limits of an account")
     change.add_argument("name")
     for command in (create, change):
@@ -68,6 +69,11 @@ async def run(settings: Settings, offers: Offers, arguments: list[str]) -> int:
     blobs = BlobStore(read_secret(settings.blobs.connection_string_file).get_secret_value())
     try:
         await app.upgrade(database)
+        if options.command == "list-accounts":
+            async with database.connection() as connection:
+                for row in await identity_store.list_accounts(connection):
+                    sys.stdout.write(f"{row['id']}  {row['name']}\n")
+            return 0
         if options.command == "create-account":
             done = await identity.create_account(
                 database,

@@ -12,12 +12,12 @@ from uuid import UUID
 
 from starlette.requests import HTTPConnection
 
-from slipway_common import metrics
 from slipway_common.contracts.base import Event
 from slipway_common.contracts.identity import CredentialRevoked, UserChanged
 from slipway_common.contracts.internal import Identified
 from slipway_common.contracts.problems import Code, problem
 from slipway_common.contracts.views import Principal, Scope
+from slipway_common.metrics import web as metrics
 from slipway_gateway.accounts import AccountsClient
 
 MAX_REMEMBERED = 10_000

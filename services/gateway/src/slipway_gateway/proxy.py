@@ -17,11 +17,11 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from yarl import URL
 
-from slipway_common import metrics
 from slipway_common.contracts.internal import Route
 from slipway_common.contracts.problems import Code, ProblemError, problem
 from slipway_common.contracts.views import SessionState
 from slipway_common.errors import TransientError
+from slipway_common.metrics import gateway, web
 from slipway_common.web import problems
 from slipway_common.web.forwarding import (
     Target,
@@ -112,7 +112,7 @@ class SessionProxy:
         try:
             return await forward_http(request, self._http, self._target(route))
         except UnsafePathError as error:
-            metrics.refusals.labels("path").inc()
+            web.refusals.labels("path").inc()
             raise problem(Code.INVALID_REQUEST, "The path is not one that we pass on.") from error
         except TimeoutError as error:
             raise problem(Code.SESSION_TIMEOUT, "Its app may be busy, or hang.") from error
@@ -136,7 +136,7 @@ class SessionProxy:
         token = connection.cookies.get(self._cookie, "")
         credential = await self._access.credential(session_id, token) if token else None
         if credential is None:
-            metrics.refusals.labels("session-cookie").inc()
+            web.refusals.labels("session-cookie").inc()
             raise problem(Code.UNAUTHENTICATED, "Open the session from the portal.")
         return credential
 
@@ -168,7 +168,7 @@ class SessionProxy:
             route = await self._route(session_id)
             watcher = asyncio.create_task(self._watch(session_id, credential, closing))
             try:
-                with metrics.proxied_connections.track_inprogress():
+                with gateway.proxied_connections.track_inprogress():
                     await forward_websocket(
                         websocket, self._http, self._target(route), closing=closing
                     )
@@ -181,7 +181,7 @@ class SessionProxy:
     def _require_own_origin(self, websocket: WebSocket) -> None:
         scheme = "https" if self._secure else "http"
         if websocket.headers.get("origin") != f"{scheme}://{websocket.headers['host']}":
-            metrics.refusals.labels("origin").inc()
+            web.refusals.labels("origin").inc()
             raise problem(Code.CROSS_SITE)
 
     async def _watch(self, session_id: UUID, credential: UUID, closing: asyncio.Event) -> None:

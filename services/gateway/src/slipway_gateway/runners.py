@@ -22,6 +22,7 @@ from slipway_common.blobs.names import session_log_blob, task_request_blob, task
 from slipway_common.blobs.vault import Vault
 from slipway_common.contracts.internal import (
     Assignment,
+    Grant,
     Instruction,
     MemberGrant,
     PackageGrant,
@@ -30,7 +31,9 @@ from slipway_common.contracts.internal import (
 )
 from slipway_common.contracts.problems import Code, problem
 from slipway_common.contracts.views import Progress
+from slipway_common.crypto.keys import UnknownKeyError
 from slipway_common.failpoints import failpoint
+from slipway_common.web.problems import LACKS_KEY
 from slipway_gateway.accounts import AccountsClient
 
 AUDIENCE = "slipway-runner"
@@ -38,6 +41,9 @@ MEMBER_AUDIENCE = "slipway-member"
 MAX_LOG_BYTES = 4 * 1024 * 1024
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 MAX_WAIT_SECONDS = 20.0
+
+MAX_KEYLESS = 1000
+"""So many sessions are remembered of which a key is missing; forgotten ones are told once more."""
 
 
 def _claims(audience: str, *names: str) -> jwt.JWTClaimsRegistry:
@@ -81,6 +87,8 @@ class RunnerService:
         self._vault = vault
         self._key = OKPKey.import_key(verification_key)
         self._secrets = secrets
+        self._keyless: dict[UUID, Grant] = {}
+        """By session: what it was granted while its account's key was missing."""
 
     def session_of(self, request: Request) -> UUID:
         """Raise a problem unless the request carries a runner's token."""
@@ -127,12 +135,30 @@ class RunnerService:
             return None
         return base64.b64encode(await self._vault.data_key(account_id, package.blob)).decode()
 
-    async def claim(self, session_id: UUID, claim_id: UUID) -> RunnerGrant:
-        grant = await self._accounts.claim(session_id, claim_id)
-        app_key, runtime_key = await asyncio.gather(
+    async def _keys_of(self, grant: Grant) -> tuple[str | None, str | None]:
+        """Of app and runtime."""
+        app, runtime = await asyncio.gather(
             self._key_of(grant.account_id, grant.app),
             self._key_of(grant.account_id, grant.runtime),
         )
+        return app, runtime
+
+    async def claim(self, session_id: UUID, claim_id: UUID) -> RunnerGrant:
+        keyless = self._keyless.get(session_id)
+        if keyless is not None:
+            # At each claim accounts tells the user that all is well: not before it is.
+            await self._keys_of(keyless)
+            self._keyless.pop(session_id, None)
+        grant = await self._accounts.claim(session_id, claim_id)
+        try:
+            app_key, runtime_key = await self._keys_of(grant)
+        except UnknownKeyError:
+            # The runner asks again until it may not start any more; its user learns why it waits.
+            await self._accounts.say(session_id, LACKS_KEY)
+            if len(self._keyless) >= MAX_KEYLESS:
+                self._keyless.clear()
+            self._keyless[session_id] = grant
+            raise
         failpoint("gateway.claim-granted")
         return RunnerGrant(
             grant=grant,

@@ -17,7 +17,6 @@ from uuid import UUID, uuid4, uuid5
 
 from starlette.requests import ClientDisconnect, Request
 
-from slipway_common import metrics
 from slipway_common.blobs.names import inbox_blob
 from slipway_common.blobs.vault import Vault
 from slipway_common.contracts.base import AccountId, PackageId, UserId
@@ -28,6 +27,7 @@ from slipway_common.deadline import Deadline, DeadlineExceededError
 from slipway_common.errors import TransientError
 from slipway_common.failpoints import failpoint
 from slipway_common.kafka.publisher import Publisher
+from slipway_common.metrics import gateway as metrics
 from slipway_gateway.accounts import AccountsClient
 from slipway_gateway.changes import Changes
 from slipway_gateway.identity import Caller

@@ -15,7 +15,6 @@ from uuid import uuid5
 import structlog
 from cryptography.x509 import Certificate
 
-from slipway_common import metrics
 from slipway_common.blobs.names import package_blob
 from slipway_common.blobs.store import BlobExistsError, BlobMissingError
 from slipway_common.blobs.vault import Vault, VaultWriter
@@ -32,6 +31,7 @@ from slipway_common.contracts.packages import (
 from slipway_common.crypto.envelope import EnvelopeError
 from slipway_common.crypto.keys import SealOpener
 from slipway_common.failpoints import failpoint
+from slipway_common.metrics import packager as metrics
 from slipway_packager.archive import ArchiveGate, ArchiveLimits, InvalidArchiveError
 from slipway_packager.intake import Intake, InvalidSealError, PlainIntake, SealedIntake
 from slipway_packager.judgement import MismatchError, capture_of, judge_app, judge_runtime

@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from slipway_common import metrics
 from slipway_common.errors import TransientError
 from slipway_common.health import Check
+from slipway_common.metrics import scheduler as metrics
 from slipway_common.periodic import Periodic
 from slipway_scheduler.chores import Chore, Chores
 from slipway_scheduler.kubernetes.api import KubernetesApi

@@ -16,7 +16,6 @@ from uuid import UUID
 
 import structlog
 
-from slipway_common import metrics
 from slipway_common.contracts.base import AccountId, Event, SessionId, utc_now
 from slipway_common.contracts.cloudevents import ACCOUNT_HEADER
 from slipway_common.contracts.sessions import (
@@ -31,6 +30,7 @@ from slipway_common.contracts.sessions import (
 )
 from slipway_common.errors import PermanentError, SlipwayError
 from slipway_common.failpoints import failpoint
+from slipway_common.metrics import scheduler as metrics
 from slipway_scheduler.models import (
     Action,
     Activate,

@@ -34,7 +34,7 @@ FAST = NodeLimits.model_validate(
         "look_every": 0.1,
         "batch_idle": 0.1,
         "idle_for": 0.4,
-        "settle": 0.3,
+        "settle": 0.6,
         "first_pause": 30,
         "boot_longest": 60,
     }

@@ -55,7 +55,8 @@ def build() -> typer.Typer:
 
 def _tell_retry(details: RetryDetails) -> None:
     if details.wait_for >= 1:
-        Output(as_json=False).say(f"{details.caused_by}; again in {details.wait_for:.0f} s")
+        why = str(details.caused_by).rstrip(".")
+        Output(as_json=False).say(f"{why}; again in {details.wait_for:.0f} s")
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from faststream.message import StreamMessage
 from pydantic import ValidationError
 from typing_extensions import override
 
-from slipway_common import metrics
 from slipway_common.contracts.registry import TOPICS
 from slipway_common.errors import PermanentError, TransientError
+from slipway_common.metrics import shared as metrics
 
 logger = structlog.get_logger(__name__)
 

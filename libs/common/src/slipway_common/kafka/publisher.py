@@ -5,11 +5,11 @@ import asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from slipway_common import metrics
 from slipway_common.contracts.base import Event
 from slipway_common.contracts.cloudevents import body_of, headers_of
 from slipway_common.contracts.registry import topic_of
 from slipway_common.errors import TransientError
+from slipway_common.metrics import shared as metrics
 
 PUBLISH_TIMEOUT_SECONDS = 10.0
 

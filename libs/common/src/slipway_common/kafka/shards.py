@@ -16,10 +16,10 @@ from aiokafka.partitioner import murmur2
 from pydantic import ValidationError
 from typing_extensions import override
 
-from slipway_common import metrics
 from slipway_common.contracts.base import Event
 from slipway_common.contracts.registry import Topic
 from slipway_common.kafka.table import headers_of_record, key_of_record
+from slipway_common.metrics import shared as metrics
 from slipway_common.settings import KafkaSettings
 
 logger = structlog.get_logger(__name__)

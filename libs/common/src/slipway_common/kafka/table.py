@@ -9,9 +9,9 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from slipway_common import metrics
 from slipway_common.contracts.base import Event
 from slipway_common.contracts.registry import Topic
+from slipway_common.metrics import shared as metrics
 from slipway_common.settings import KafkaSettings
 
 logger = structlog.get_logger(__name__)

@@ -19,8 +19,8 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from slipway_common import metrics
 from slipway_common.failpoints import failpoint
+from slipway_common.metrics import accounts, shared
 from slipway_common.postgres.database import Database
 from slipway_common.postgres.messages import OUTBOX_CHANNEL
 
@@ -99,9 +99,9 @@ class Relay:
     async def _publish_batch(self, connection: "asyncpg.Connection[asyncpg.Record]") -> int:
         rows = await connection.fetch(_SELECT, BATCH_SIZE)
         if not rows:
-            metrics.outbox_backlog.set(0)
+            accounts.outbox_backlog.set(0)
             return 0
-        metrics.outbox_backlog.set(len(rows))
+        accounts.outbox_backlog.set(len(rows))
         acknowledgements = [
             await self._producer.send(
                 row["topic"], value=row["payload"], key=row["key"], headers=row["headers"]
@@ -114,8 +114,8 @@ class Relay:
         await connection.execute(_MARK, [row["id"] for row in rows])
         now = datetime.now(tz=UTC)
         for row in rows:
-            metrics.events_published.labels(row["topic"]).inc()
-            metrics.outbox_lag_seconds.observe((now - row["created_at"]).total_seconds())
+            shared.events_published.labels(row["topic"]).inc()
+            accounts.outbox_lag_seconds.observe((now - row["created_at"]).total_seconds())
         return len(rows)
 
     async def _forget(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:

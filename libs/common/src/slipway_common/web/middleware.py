@@ -5,8 +5,8 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slipway_common import metrics
 from slipway_common.contracts.problems import Code, problem
+from slipway_common.metrics import web as metrics
 from slipway_common.web.problems import respond
 
 

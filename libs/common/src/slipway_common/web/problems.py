@@ -1,5 +1,7 @@
 """Every error leaves a server as ``application/problem+json``, and none as a traceback."""
 
+import time
+from collections.abc import Callable
 from http import HTTPStatus
 
 import structlog
@@ -10,11 +12,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from slipway_common.contracts.problems import Code, Problem, ProblemError, problem
+from slipway_common.crypto.keys import UnknownKeyError
 from slipway_common.errors import PermanentError, TransientError
 
 logger = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+
+LACKS_KEY = "The platform lacks the key of this account; its operator has to bring it."
+
+LACKS_KEY_EVERY_SECONDS = 60.0
+"""How often the log tells of the same key, however often somebody asks for it."""
 
 _OF_STATUS = {
     HTTPStatus.NOT_FOUND: Code.NOT_FOUND,
@@ -71,6 +79,28 @@ async def on_transient(_: Request, error: Exception) -> Response:
     return respond(problem(Code.UNAVAILABLE).problem)
 
 
+class MissingKeys:
+    """Nothing of an account can be read without its key, until its operator has brought it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told: dict[str, float] = {}
+
+    async def on_missing(self, request: Request, error: Exception) -> Response:
+        reason, now = str(error), self._clock()
+        if now - self._told.get(reason, float("-inf")) >= LACKS_KEY_EVERY_SECONDS:
+            self._told[reason] = now
+            logger.error("lacks a key", path=request.url.path, reason=reason)
+        return respond(problem(Code.UNAVAILABLE, LACKS_KEY).problem)
+
+
+async def on_permanent(request: Request, error: Exception) -> Response:
+    # What we foresaw needs no trace.
+    reason = f"{type(error).__name__}: {error}"
+    logger.error("request failed", path=request.url.path, reason=reason)
+    return respond(problem(Code.INTERNAL).problem)
+
+
 async def on_unexpected(request: Request, error: Exception) -> Response:
     logger.error("request failed", path=request.url.path, exc_info=error)
     return respond(problem(Code.INTERNAL).problem)
@@ -81,5 +111,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(TransientError, on_transient)
-    app.add_exception_handler(PermanentError, on_unexpected)
+    app.add_exception_handler(UnknownKeyError, MissingKeys().on_missing)
+    app.add_exception_handler(PermanentError, on_permanent)
     app.add_exception_handler(Exception, on_unexpected)

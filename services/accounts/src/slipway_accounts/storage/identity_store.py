@@ -15,6 +15,7 @@ _INSERT_ACCOUNT = """
     RETURNING id
 """
 _SELECT_ACCOUNT = "SELECT id, name, session_limit, queues FROM accounts WHERE name = $1"
+_LIST_ACCOUNTS = "SELECT id, name FROM accounts ORDER BY name"
 _UPDATE_ACCOUNT = """
     UPDATE accounts
        SET session_limit = coalesce($2, session_limit), queues = coalesce($3, queues)
@@ -85,6 +86,10 @@ async def add_account(
 
 async def find_account(tx: Connection, name: str) -> asyncpg.Record | None:
     return await tx.fetchrow(_SELECT_ACCOUNT, name)
+
+
+async def list_accounts(connection: Connection) -> list[asyncpg.Record]:
+    return await connection.fetch(_LIST_ACCOUNTS)
 
 
 async def change_account(

@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import LineTooLong
 from kubernetes_asyncio import config
 from kubernetes_asyncio.client import ApiClient, Configuration
 
-from slipway_common import metrics
+from slipway_common.metrics import scheduler as metrics
 from slipway_scheduler.kubernetes.errors import (
     StuckWatchError,
     ThrottledError,

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import msgspec
 import structlog
 
-from slipway_common import metrics
+from slipway_common.metrics import scheduler as metrics
 from slipway_scheduler.kubernetes.api import (
     METADATA_LIST_ONLY,
     METADATA_ONLY,

@@ -42,7 +42,7 @@ def decide(view: View, *, limits: NodeLimits) -> Decision:
         unneeded=still,
         seeming=_seeming(view, packing, limits),
         lacking={name: len(load.opened) for name, load in packing.loads.items()},
-        waiting={name: load.waiting for name, load in packing.loads.items()},
+        waiting={name: load.waiting + len(load.seeming) for name, load in packing.loads.items()},
         full=frozenset(
             pool.spec.name
             for pool in view.pools

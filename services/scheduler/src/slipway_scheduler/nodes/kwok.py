@@ -27,6 +27,9 @@ from slipway_scheduler.nodes.specs import POOL_LABEL, PoolSpec
 
 FAKE = ("kwok.x-k8s.io/node", "fake")
 BOOT_SECONDS = prefixed("boot-seconds")
+DISK = "1Ti"
+"""Pools say nothing of disks, so that of a machine which is only played never lacks room."""
+
 EXPECTED_SECONDS = 30.0
 """How long a node that we made is believed in before the mirror shows it."""
 
@@ -104,6 +107,7 @@ class KwokPools(NodePools):
             "cpu": f"{spec.room.millicores}m",
             "memory": f"{spec.room.memory // MIB}Mi",
             "pods": str(spec.pods),
+            "ephemeral-storage": DISK,
         }
         taint = {"key": POOL_LABEL, "value": spec.name, "effect": "NoSchedule"}
         taints = [taint] if spec.dedicated else []

@@ -15,8 +15,9 @@ from typing import Protocol
 
 import structlog
 
-from slipway_common import metrics
 from slipway_common.contracts.base import utc_now
+from slipway_common.metrics import nodes as metrics
+from slipway_common.metrics import shared
 from slipway_scheduler.kubernetes.api import KubernetesApi
 from slipway_scheduler.kubernetes.errors import ApiError, ConflictError
 from slipway_scheduler.kubernetes.objects import Node, Pod
@@ -109,6 +110,7 @@ class NodeLoop:
         self._homeless = ""
         self._book: dict[str, Record] = {}
         self.outlook = Outlook(self._records, specs)
+        metrics.node_pools.set(len(specs))
 
     def wake(self) -> None:
         """Something has changed that may matter."""
@@ -174,7 +176,7 @@ class NodeLoop:
         except ApiError as error:
             logger.warning("could not look after nodes", reason=f"{type(error).__name__}: {error}")
         except Exception:
-            metrics.periodic_failures.labels("nodes").inc()
+            shared.periodic_failures.labels("nodes").inc()
             logger.exception("could not look after nodes")
 
     async def _look(self, orders: Orders, survey: Survey, keeper: PlaceholderKeeper) -> None:

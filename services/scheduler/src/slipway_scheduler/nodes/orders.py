@@ -11,7 +11,7 @@ from typing import Any, assert_never
 import msgspec
 import structlog
 
-from slipway_common import metrics
+from slipway_common.metrics import nodes as metrics
 from slipway_scheduler.leadership import Leadership
 from slipway_scheduler.nodes.base import (
     CloudBusyError,
@@ -197,7 +197,7 @@ def _without(names: tuple[str, ...], name: str) -> tuple[str, ...]:
 def _sentence(action: Action) -> str:
     match action:
         case SetSize(count=count):
-            return f"asks for {count} nodes in all"
+            return f"asks for {count} {'node' if count == 1 else 'nodes'} in all"
         case Cordon(node=node):
             return f"closes {node}"
         case Uncordon(node=node):

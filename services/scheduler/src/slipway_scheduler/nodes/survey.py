@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 import structlog
 
-from slipway_common import metrics
+from slipway_common.metrics import nodes as metrics
 from slipway_scheduler.nodes.base import CloudError, NodePools
 from slipway_scheduler.nodes.models import NodePhase, NodeSeen, PoolStatus
 from slipway_scheduler.nodes.orders import Orders

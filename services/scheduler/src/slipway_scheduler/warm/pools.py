@@ -14,8 +14,8 @@ from uuid import UUID
 
 import structlog
 
-from slipway_common import metrics
 from slipway_common.contracts.base import utc_now
+from slipway_common.metrics import scheduler as metrics
 from slipway_scheduler.kubernetes import labels
 from slipway_scheduler.kubernetes.api import KubernetesApi
 from slipway_scheduler.kubernetes.errors import ApiError, QuotaError, RefusedError
@@ -213,9 +213,19 @@ def _note_ready(state: _Pool, before: Pod | None, after: Pod, *, now: datetime) 
 
 def _note_failures(state: _Pool, bad: Iterable[Pod], *, now: datetime) -> None:
     uids = {pod.metadata.uid for pod in bad if is_at_fault(pod)}
-    for _ in uids - state.failed:
-        state.brake = state.brake.failed(now)
+    for pod in bad:
+        if pod.metadata.uid in uids - state.failed:
+            state.brake = state.brake.failed(now)
+            logger.warning(
+                "a warm pod did not start", pod=pod.metadata.name, reason=_waits_for(pod)
+            )
     state.failed = uids
+
+
+def _waits_for(pod: Pod) -> str:
+    waiting = [status.state.waiting for status in pod.status.container_statuses]
+    said = [f"{one.reason}: {one.message}" for one in waiting if one is not None]
+    return "; ".join(said) or f"it is {pod.status.phase}"
 
 
 def _is_stale(pod: Pod, state: _Pool, policy: WarmPolicy, *, now: datetime) -> bool:

@@ -12,12 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from slipway_local.cluster.api import Api
+from slipway_local.errors import LocalError
 
 CONNECT_SECONDS = 10
+IP_SECONDS = 20
 CHUNK = 64 * 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     host: str
     port: int
@@ -43,12 +45,15 @@ class Doors:
 
         async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
-            assert task is not None
-            self._passing.add(task)
-            task.add_done_callback(self._passing.discard)
+            if task is not None:
+                self._passing.add(task)
+                task.add_done_callback(self._passing.discard)
             await _pass_on(reader, writer, find)
 
-        self._servers.append(await asyncio.start_server(take, at.host, at.port))
+        try:
+            self._servers.append(await asyncio.start_server(take, at.host, at.port))
+        except OSError as error:
+            raise LocalError(f"nothing can listen at {at.host}:{at.port}: {error}") from error
 
     async def close(self) -> None:
         for server in self._servers:
@@ -58,11 +63,18 @@ class Doors:
         await asyncio.gather(*self._passing, return_exceptions=True)
         for address in self._addresses:
             await self._ip("delete", address)
+        self._servers.clear()
+        self._addresses.clear()
 
     async def _ip(self, what: str, address: str) -> None:
         command = ["ip", "address", what, f"{address}/32", "dev", self._interface]
         # Not the loop's own way to start programs: others here collect what has ended.
-        await asyncio.to_thread(subprocess.run, command, check=True, timeout=20)
+        done = await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, check=False, text=True, timeout=IP_SECONDS
+        )
+        # A cluster that has ended took its bridge along, and one that was killed left an address.
+        if done.returncode != 0 and what == "add" and "exists" not in done.stderr.lower():
+            raise LocalError(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
 def always(host: str, port: int) -> Find:
@@ -81,10 +93,9 @@ def ready_endpoints(api: Api, *, namespace: str, service: str) -> Find:
 
     async def find() -> Sequence[Place]:
         found = await api.get(path)
-        assert found is not None
         return [
             Place(endpoint["addresses"][0], each["ports"][0]["port"])
-            for each in found["items"]
+            for each in (found or {"items": []})["items"]
             for endpoint in each["endpoints"] or []
             if endpoint["conditions"].get("ready")
         ]
@@ -97,14 +108,14 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, f
         places = await find()
         if not places:
             return
-        place = random.choice(places)
+        place = random.choice(places)  # noqa: S311 - spreads load, guards nothing
         async with asyncio.timeout(CONNECT_SECONDS):
             other_reader, other_writer = await asyncio.open_connection(place.host, place.port)
         try:
             await asyncio.gather(_pump(reader, other_writer), _pump(other_reader, writer))
         finally:
             other_writer.close()
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, LocalError):
         return  # one of the two has gone; the other sees the connection end
     finally:
         writer.close()
