@@ -4,9 +4,9 @@ import pytest
 
 from slipway_scheduler.kubernetes.errors import (
     ConflictError,
-    NotFoundError,
     QuotaError,
     RefusedError,
+    UnavailableError,
 )
 from support.kubernetes.asking import Server, pod
 from support.waiting import eventually
@@ -33,7 +33,7 @@ ALLOWED = {
 async def test_a_namespace_that_is_not_there_takes_nothing(server: Server) -> None:
     error = await server.refused("POST", "/api/v1/namespaces/not-there/pods", pod("a"))
 
-    assert type(error) is NotFoundError
+    assert type(error) is UnavailableError
     assert str(error) == 'namespaces "not-there" not found'
 
 
@@ -47,7 +47,7 @@ async def test_a_namespace_that_ends_takes_nothing_new(server: Server) -> None:
 
     error = await server.refused("POST", f"{place}/pods", pod("a"))
 
-    assert type(error) is RefusedError
+    assert type(error) is UnavailableError
     assert (error.status, error.reason) == (403, "Forbidden")
     assert str(error) == (
         f'pods "a" is forbidden: unable to create new content in namespace {name} because it is '
@@ -209,7 +209,7 @@ async def test_what_a_pod_refers_to_must_be_there(
 ) -> None:
     error = await server.refused("POST", server.path("pods"), pod("a", **more))
 
-    assert type(error) is RefusedError
+    assert type(error) is UnavailableError
     assert (error.status, error.reason) == (403, "Forbidden")
     assert str(error) == message.format(namespace=server.namespace)
 

@@ -88,7 +88,7 @@ async def pods(
         name=LEASE,
         identity=settings.instance or socket.gethostname(),
     )
-    leftovers = LeftoverSecrets(api, namespace=cluster.namespace, pods=units.pods.objects)
+    leftovers = LeftoverSecrets(api, namespace=cluster.namespace, pods=units.pods)
     egress = EgressPolicies(
         api,
         namespace=cluster.namespace,

@@ -76,7 +76,17 @@ MODIFIED = "the object has been modified; please apply your changes to the lates
         (403, "Forbidden", ('pods is forbidden: User "scheduler" cannot create resource "pods" in '
          'API group "" in the namespace "t"'), {}, UnavailableError),
         (403, "Forbidden", ('pods "a" is forbidden: unable to create new content in namespace term '
-         "because it is being terminated"), {}, RefusedError),
+         "because it is being terminated"), {}, UnavailableError),
+        (403, "Forbidden", ('pods "a" is forbidden: error looking up service account t/session: '
+         'serviceaccount "session" not found'), {}, UnavailableError),
+        (403, "Forbidden", ('pods "a" is forbidden: no PriorityClass with name session was found'),
+         {}, UnavailableError),
+        (403, "Forbidden", 'pods "a" is forbidden: status unknown for quota: q, resources: pods',
+         {}, UnavailableError),
+        (403, "Forbidden", 'secrets "a" is forbidden: not yet ready to handle request',
+         {}, UnavailableError),
+        (404, "NotFound", 'namespaces "t" not found', {"name": "t", "kind": "namespaces"},
+         UnavailableError),
         (401, "Unauthorized", "Unauthorized", {}, UnavailableError),
         (400, "BadRequest", "unable to parse requirement: found '=', expected: identifier",
          {}, RefusedError),

@@ -23,6 +23,12 @@ ASKED_TO_END = Termination(EndReason.STOPPED)
 OUT_OF_MEMORY = Termination(EndReason.OUT_OF_MEMORY, "It used up the memory that it may use.")
 PREEMPTED = Termination(EndReason.EVICTED, "Something more important needed its place.")
 
+_SAID_BY_RUNNERS = frozenset(
+    {EndReason.STOPPED, EndReason.FINISHED, EndReason.IDLE, EndReason.APP_FAILED,
+     EndReason.OUT_OF_MEMORY, EndReason.LOST}
+)  # fmt: skip
+"""An app could write in its runner's name; of what the cluster decides it knows nothing."""
+
 _REFUSED_BY_NODE = frozenset(
     {"NodeAffinity", "UnexpectedAdmissionError", "OutOfcpu", "OutOfmemory", "OutOfpods",
      "OutOfephemeral-storage"}
@@ -45,6 +51,8 @@ def termination_of(pod: Pod, *, lost: bool) -> Termination | None:
     status = status_of(pod, RUNNER)
     ended = None if status is None else status.state.terminated
     said = None if ended is None else _read(ended.message)
+    if said is not None and said.reason not in _SAID_BY_RUNNERS:
+        said = None
     why = _ending(pod) or _by_cluster(pod, lost=lost) or _by_memory(pod, said)
     if why is not None:
         return _with_use(why, said)

@@ -56,12 +56,26 @@ class StuckWatchError(ApiError, TransientError):
     """It is open and brings nothing that is of use: what it should have told must be listed."""
 
 
+_NOT_OF_WHAT_WAS_ASKED = (
+    "is forbidden: User ",  # a right is missing
+    "because it is being terminated",
+    "error looking up service account",
+    "no PriorityClass with name",
+    "status unknown for quota",
+    "not yet ready to handle request",
+)
+"""What the server says when its own state, or what an operator has to set up, is in the way. It
+passes, or somebody mends it; no session is at fault."""
+
+
 def error_of(status: int, body: bytes, *, retry_after: str | None = None) -> ApiError:
     """Translate an answer of 400 and above."""
     found = _document(body)
     message = str(found.get("message") or f"the API server answered {status}")
     reason = str(found.get("reason") or "")
     match status:
+        case 403 | 404 if _is_set_up_wrong(found, message):
+            return UnavailableError(message, status=status, reason=reason)
         case 404:
             return NotFoundError(message, status=status, reason=reason)
         case 409 if _details(found).get("kind") == "resourcequotas":
@@ -78,9 +92,6 @@ def error_of(status: int, body: bytes, *, retry_after: str | None = None) -> Api
         case 401:
             # Our own log-on is at fault, and no session for it.
             return UnavailableError(message, status=status, reason=reason)
-        case 403 if "is forbidden: User " in message:
-            # A right is missing, which somebody can give.
-            return UnavailableError(message, status=status, reason=reason)
         case 422 if reason == "Invalid" and "the server rejected our request" in message:
             # A JSON patch whose test did not hold is told in this way.
             return ConflictError(message, status=status, reason=reason)
@@ -90,6 +101,12 @@ def error_of(status: int, body: bytes, *, retry_after: str | None = None) -> Api
             return UnavailableError(message, status=status, reason=reason)
         case _:
             return RefusedError(message, status=status, reason=reason)
+
+
+def _is_set_up_wrong(found: dict[str, Any], message: str) -> bool:
+    if found.get("reason") == "NotFound":
+        return _details(found).get("kind") == "namespaces"
+    return any(phrase in message for phrase in _NOT_OF_WHAT_WAS_ASKED)
 
 
 def _document(body: bytes) -> dict[str, Any]:
