@@ -16,14 +16,15 @@ FIRST_PORT = 20_000
 LAST_PORT = 31_999
 ATTEMPTS = 500
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - asked about, and at once given back
 
 
-def is_free(port: int) -> bool:
+def is_free(port: int, *, host: str = LOOPBACK) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers do: a closed connection that lingers does not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True
@@ -48,7 +49,8 @@ class Ports:
     def take(self, name: str, *, preferred: int | None = None) -> int:
         """Claim the port of this name: the remembered one if it is free, else a new one."""
         for candidate in self._candidates(name, preferred):
-            if candidate in self._claims or not is_free(candidate):
+            # What pods reach listens everywhere, and a door may have the port of one address.
+            if candidate in self._claims or not is_free(candidate, host=EVERYWHERE):
                 continue
             claim = self._claim(candidate)
             if claim is not None:

@@ -72,7 +72,16 @@ class Runners:
         runner = web.AppRunner(app)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "0.0.0.0", PORT).start()  # noqa: S104  # each pod has its address
+
+        async def listens() -> bool:
+            try:
+                # Each pod has its address.
+                await web.TCPSite(runner, "0.0.0.0", PORT).start()  # noqa: S104
+            except OSError:
+                return False
+            return True
+
+        await eventually(listens, what="an end of whoever listens there", seconds=150)
 
     async def _activate(self, request: web.Request) -> web.Response:
         message = await request.read()

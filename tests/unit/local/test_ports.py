@@ -51,9 +51,10 @@ def test_released_port_can_be_claimed_again(make) -> None:
     assert make(first=claimed).take("first") == claimed
 
 
-def test_port_on_which_a_program_listens_is_passed_over(make) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+def test_port_on_which_a_program_listens_is_passed_over(make, host: str) -> None:
     candidate = make().take("probe")
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server((host, 0)) as server:
         taken = server.getsockname()[1]
 
         assert make().take("first", preferred=taken) not in {taken, candidate}

@@ -18,8 +18,8 @@ from slipway_local.cluster.images.own import NAMES
 from slipway_local.cluster.kubectl import find_kubectl
 from slipway_local.cluster.machine.network import Claims
 from slipway_local.cluster.members import Nodes
+from slipway_local.cluster.place import cluster_state
 from slipway_local.cluster.preparation import prepare
-from slipway_local.cluster.state import ClusterState
 from slipway_local.daemon import bring_down, bring_up
 from slipway_local.display import ProgressDisplay, doctor_table, status_table
 from slipway_local.doctor import Diagnosis
@@ -128,7 +128,7 @@ class Commands:
     ) -> None:
         """Show the parts. The exit status is 0 if all run, otherwise 1."""
         with self._told():
-            found = read_status(_state(read_settings()).status_file)
+            found = read_status(cluster_state(read_settings()).status_file)
             if json:
                 typer.echo(as_json(found))
             elif found.parts:
@@ -141,7 +141,7 @@ class Commands:
     def env(self) -> None:
         """Print where the cluster is as shell exports, and kubectl if the path has none."""
         with self._told():
-            found = read_status(_state(read_settings()).status_file)
+            found = read_status(cluster_state(read_settings()).status_file)
             if found.supervisor is None or found.phase is not Phase.READY:
                 raise LocalError("the cluster is not running; start it with: cluster up")
             for variable, word in found.exports.items():
@@ -180,7 +180,7 @@ class Commands:
         with self._told():
             settings = read_settings()
             bring_cluster_down(settings)
-            _state(settings).remove()
+            cluster_state(settings).remove()
             self._console().print("Stopped, and the data deleted.")
 
 
@@ -188,13 +188,9 @@ def _cluster(settings: Settings, nodes: Nodes) -> Cluster:
     return Cluster(nodes=nodes, settings=settings, images=NAMES if nodes.real else ())
 
 
-def _state(settings: Settings) -> ClusterState:
-    return ClusterState(settings.state_folder / "cluster")
-
-
 def bring_cluster_down(settings: Settings) -> bool:
     """Stop it, and remove what a killed one has left of its network; False if nothing ran."""
-    stopped = asyncio.run(bring_down(_state(settings)))
+    stopped = asyncio.run(bring_down(cluster_state(settings)))
     if is_root():
         Claims(settings.cache_folder / "networks").sweep()
     return stopped

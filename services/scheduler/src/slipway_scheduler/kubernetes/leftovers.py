@@ -9,16 +9,12 @@ from slipway_scheduler.kubernetes import labels
 from slipway_scheduler.kubernetes.api import KubernetesApi, Resource
 from slipway_scheduler.kubernetes.limits import Rank
 from slipway_scheduler.kubernetes.objects import Meta, Pod
-from slipway_scheduler.kubernetes.reflector import Reflector
+from slipway_scheduler.kubernetes.reflector import STALE_SECONDS, Reflector
 
 logger = structlog.get_logger(__name__)
 
 CUT_OFF = timedelta(minutes=10)
 """Longer than anything takes between a secret and its pod: what is younger may be in the making."""
-
-
-STALE_SECONDS = 80.0
-"""A mirror that heard nothing for so long is no reason to take anything away."""
 
 
 class LeftoverSecrets:

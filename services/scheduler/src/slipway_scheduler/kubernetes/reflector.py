@@ -37,6 +37,9 @@ T = TypeVar("T", Pod, Node, Metadata)
 SILENCE_SECONDS = 70.0
 """Bookmarks come about once a minute: a watch that is silent for longer is dead."""
 
+STALE_SECONDS = 80.0
+"""A mirror that heard nothing for so long is no reason to take anything away."""
+
 WATCH_SECONDS = (240, 300)
 PAGE = 500
 BACKOFF_SECONDS = (0.1, 10.0)

@@ -79,7 +79,10 @@ class KwokPools(NodePools):
     @override
     async def set_size(self, status: PoolStatus, count: int) -> str:
         spec = self._specs[status.name]
-        for _ in range(count - len(await self.machines(spec.name))):
+        # The mirror of a leader that was paused is as old as its pause.
+        found = await self._api.list_metadata(self._nodes, selector=f"{POOL_LABEL}={spec.name}")
+        there = await self.machines(spec.name) | {node.metadata.name for node in found}
+        for _ in range(count - len(there)):
             name = f"{spec.name}-{secrets.token_hex(4)}"
             # Before it is made: an answer that is lost leaves open whether it was.
             self._expected[name] = _Expected(spec.name, time.monotonic() + EXPECTED_SECONDS)

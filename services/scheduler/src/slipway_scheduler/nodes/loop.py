@@ -21,6 +21,7 @@ from slipway_common.metrics import shared
 from slipway_scheduler.kubernetes.api import KubernetesApi
 from slipway_scheduler.kubernetes.errors import ApiError, ConflictError
 from slipway_scheduler.kubernetes.objects import Node, Pod
+from slipway_scheduler.kubernetes.reflector import STALE_SECONDS
 from slipway_scheduler.leadership import Leadership, LeadershipLostError
 from slipway_scheduler.nodes.base import CloudError, NodePools
 from slipway_scheduler.nodes.decide import decide
@@ -50,10 +51,6 @@ SHORTEST_PAUSE = 0.1
 
 REST = 5
 """So many times as long as a look took, nothing is looked at: a busy hour costs no more."""
-
-STALE_SECONDS = 80.0
-"""A mirror that heard nothing for so long is no reason to take anything away."""
-
 
 NOTHING_YET = Decision(actions=(), unneeded={}, seeming={}, lacking={}, waiting={})
 

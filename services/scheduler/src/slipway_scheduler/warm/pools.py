@@ -212,14 +212,12 @@ def _note_ready(state: _Pool, before: Pod | None, after: Pod, *, now: datetime) 
 
 
 def _note_failures(state: _Pool, bad: Iterable[Pod], *, now: datetime) -> None:
-    uids = {pod.metadata.uid for pod in bad if is_at_fault(pod)}
-    for pod in bad:
-        if pod.metadata.uid in uids - state.failed:
-            state.brake = state.brake.failed(now)
-            logger.warning(
-                "a warm pod did not start", pod=pod.metadata.name, reason=_waits_for(pod)
-            )
-    state.failed = uids
+    failed = {pod.metadata.uid: pod for pod in bad if is_at_fault(pod)}
+    for uid in failed.keys() - state.failed:
+        pod = failed[uid]
+        state.brake = state.brake.failed(now)
+        logger.warning("a warm pod did not start", pod=pod.metadata.name, reason=_waits_for(pod))
+    state.failed = set(failed)
 
 
 def _waits_for(pod: Pod) -> str:
