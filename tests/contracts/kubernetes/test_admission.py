@@ -209,7 +209,7 @@ async def test_what_a_pod_refers_to_must_be_there(
 ) -> None:
     error = await server.refused("POST", server.path("pods"), pod("a", **more))
 
-    assert type(error) is UnavailableError
+    assert type(error) is RefusedError
     assert (error.status, error.reason) == (403, "Forbidden")
     assert str(error) == message.format(namespace=server.namespace)
 

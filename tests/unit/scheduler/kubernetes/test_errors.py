@@ -78,9 +78,9 @@ MODIFIED = "the object has been modified; please apply your changes to the lates
         (403, "Forbidden", ('pods "a" is forbidden: unable to create new content in namespace term '
          "because it is being terminated"), {}, UnavailableError),
         (403, "Forbidden", ('pods "a" is forbidden: error looking up service account t/session: '
-         'serviceaccount "session" not found'), {}, UnavailableError),
+         'serviceaccount "session" not found'), {}, RefusedError),
         (403, "Forbidden", ('pods "a" is forbidden: no PriorityClass with name session was found'),
-         {}, UnavailableError),
+         {}, RefusedError),
         (403, "Forbidden", 'pods "a" is forbidden: status unknown for quota: q, resources: pods',
          {}, UnavailableError),
         (403, "Forbidden", 'secrets "a" is forbidden: not yet ready to handle request',

@@ -59,8 +59,6 @@ class StuckWatchError(ApiError, TransientError):
 _NOT_OF_WHAT_WAS_ASKED = (
     "is forbidden: User ",  # a right is missing
     "because it is being terminated",
-    "error looking up service account",
-    "no PriorityClass with name",
     "status unknown for quota",
     "not yet ready to handle request",
 )
