@@ -29,11 +29,11 @@ def make_stack(settings: Settings, *, parts_only: bool, record: Record) -> Stack
         case InPods.SERVICES:
             return StackForPods(_place(record), settings=settings, preferred_ports=PREFERRED_PORTS)
         case InPods.SESSIONS:
+            # Its gateway listens on all addresses, of which a door may get that port at any time.
             # A machine of one's own has room for few sessions of the size that accounts offers.
             profiles = repository() / "k8s/overlays/dev/resource-profiles.json"
             return Stack(
                 settings=settings,
-                preferred_ports=PREFERRED_PORTS,
                 pods=_place(record),
                 service_environment={PROFILES_VARIABLE: str(profiles)},
             )
